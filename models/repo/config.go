@@ -1,0 +1,172 @@
+// Package repo reads the small JSON files of a model repository: config.json, sentence-transformers' settings and their
+// kin. Keys are asked for by all their spellings, every number is checked against what a model can be, and all that is
+// wrong with a file is reported at once.
+package repo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// fileLimit is far above any settings file.
+const fileLimit = 16 << 20
+
+// Read reads one file of a repository whole.
+func Read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > fileLimit {
+		return nil, fmt.Errorf("%s: %d bytes are no settings file", path, info.Size())
+	}
+	return os.ReadFile(path)
+}
+
+// JSON decodes one file of a repository; false where it does not exist.
+func JSON(path string, v any) (bool, error) {
+	raw, err := Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		if err = json.Unmarshal(raw, v); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return true, err
+}
+
+// Config is one JSON object of keys that may have several spellings. Getters take the first spelling that is present
+// and not null, and the default where there is none. What does not fit is kept for Err.
+type Config struct {
+	name string
+	keys map[string]json.RawMessage
+	errs *[]error
+}
+
+// ReadConfig reads an object from a file.
+func ReadConfig(path string) (*Config, error) {
+	raw, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfig(filepath.Base(path), raw)
+}
+
+// ParseConfig reads an object; name is for errors.
+func ParseConfig(name string, raw []byte) (*Config, error) {
+	c := &Config{name: name, errs: new([]error)}
+	if err := json.Unmarshal(raw, &c.keys); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// Err is everything that the getters found wrong.
+func (c *Config) Err() error { return errors.Join(*c.errs...) }
+
+// Fail adds an error about a key.
+func (c *Config) Fail(key, format string, args ...any) {
+	*c.errs = append(*c.errs, fmt.Errorf("%s: %s: %s", c.name, key, fmt.Sprintf(format, args...)))
+}
+
+func (c *Config) find(names []string) (string, json.RawMessage) {
+	for _, n := range names {
+		if v, ok := c.keys[n]; ok && !bytes.Equal(v, []byte("null")) {
+			return n, v
+		}
+	}
+	return names[0], nil
+}
+
+// Has reports whether a key is present and not null.
+func (c *Config) Has(names ...string) bool {
+	_, v := c.find(names)
+	return v != nil
+}
+
+func get[T any](c *Config, def T, what string, names []string) T {
+	key, raw := c.find(names)
+	if raw == nil {
+		return def
+	}
+	v := def
+	if err := json.Unmarshal(raw, &v); err != nil {
+		c.Fail(key, "%.40s is no %s", raw, what)
+		return def
+	}
+	return v
+}
+
+// Int is an integer in [low, high].
+func (c *Config) Int(def, low, high int, names ...string) int {
+	key, raw := c.find(names)
+	if raw == nil {
+		return def
+	}
+	var v float64
+	if err := json.Unmarshal(raw, &v); err != nil || v != math.Trunc(v) {
+		c.Fail(key, "%.40s is no integer", raw)
+		return def
+	}
+	if v < float64(low) || v > float64(high) {
+		c.Fail(key, "%.40s is outside [%d, %d]", raw, low, high)
+		return def
+	}
+	return int(v)
+}
+
+// Float is a finite number.
+func (c *Config) Float(def float64, names ...string) float64 { return get(c, def, "number", names) }
+
+// Bool is a boolean.
+func (c *Config) Bool(def bool, names ...string) bool { return get(c, def, "boolean", names) }
+
+// String is a string.
+func (c *Config) String(def string, names ...string) string { return get(c, def, "string", names) }
+
+// Strings is a list of strings.
+func (c *Config) Strings(names ...string) []string {
+	return get(c, []string(nil), "list of strings", names)
+}
+
+// StringOrList is a list of strings, or one string as a list.
+func (c *Config) StringOrList(names ...string) []string {
+	if _, raw := c.find(names); len(raw) > 0 && raw[0] == '"' {
+		return []string{c.String("", names...)}
+	}
+	return c.Strings(names...)
+}
+
+// Sub is the object below a key; an empty one where the key is absent. Its errors are reported by c.
+func (c *Config) Sub(names ...string) *Config {
+	key, raw := c.find(names)
+	s := &Config{name: c.name + ": " + key, errs: c.errs}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &s.keys); err != nil {
+			c.Fail(key, "%.40s is no object", raw)
+		}
+	}
+	return s
+}
+
+// Choice is a string of which only some values are supported.
+func (c *Config) Choice(def string, supported []string, names ...string) string {
+	v := c.String(def, names...)
+	for _, s := range supported {
+		if v == s {
+			return v
+		}
+	}
+	key, _ := c.find(names)
+	c.Fail(key, "%q is not supported (%s)", v, strings.Join(supported, ", "))
+	return def
+}
