@@ -9,15 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
 
+	"remote-client-server/models/builtin"
 	"remote-client-server/models/nn"
 	"remote-client-server/models/repo"
 	"remote-client-server/runtime"
-	"remote-client-server/runtime/checkpoint"
 	"remote-client-server/tokenize"
 )
 
@@ -56,14 +55,24 @@ type Info struct {
 	Unused []string
 }
 
-// Load reads a repository folder. The tokenizer is read beside the weights.
+// Builtin is the model inside the binary (models/builtin).
+func Builtin(b runtime.Backend, o LoadOptions) (*Model, error) {
+	return load(b, repo.Embedded(builtin.Embed()), o)
+}
+
+// Load reads a repository folder.
 func Load(b runtime.Backend, dir string, o LoadOptions) (*Model, error) {
+	return load(b, repo.Dir(dir), o)
+}
+
+// load reads the tokenizer beside the weights.
+func load(b runtime.Backend, dir repo.Folder, o LoadOptions) (*Model, error) {
 	pipe, modules, err := readPipeline(dir)
 	if err != nil {
 		return nil, err
 	}
-	folder := filepath.Join(dir, pipe.folder)
-	config, err := repo.ReadConfig(filepath.Join(folder, "config.json"))
+	folder := pipe.folder
+	config, err := folder.Config("config.json")
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +85,12 @@ func Load(b runtime.Backend, dir string, o LoadOptions) (*Model, error) {
 				tokenErr = fmt.Errorf("tokenizer: %v", p)
 			}
 		}()
-		m.tokens, tokenErr = tokenize.Load(folder)
+		m.tokens, tokenErr = folder.Tokenizer()
 	})
-	f, err := m.load(dir, folder, config, modules, o)
+	f, err := m.build(dir, config, modules, o)
 	tokens.Wait()
 	if err = errors.Join(err, tokenErr); err == nil {
-		err = m.finish(folder, config, f)
+		err = m.finish(f)
 	}
 	if err != nil {
 		m.Close()
@@ -90,13 +99,13 @@ func Load(b runtime.Backend, dir string, o LoadOptions) (*Model, error) {
 	return m, nil
 }
 
-// load builds the network and the steps behind it.
-func (m *Model) load(dir, folder string, config *repo.Config, modules []module, o LoadOptions) (form, error) {
+// build makes the network and the steps behind it.
+func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o LoadOptions) (form, error) {
 	family, err := familyOf(config)
 	if err != nil {
 		return form{}, err
 	}
-	tensors, err := checkpoint.Open(folder)
+	tensors, err := m.pipe.folder.Weights()
 	if err != nil {
 		return form{}, err
 	}
@@ -146,13 +155,13 @@ func matryoshka(width int) []int {
 }
 
 // finish settles what needs both the tokenizer and the network.
-func (m *Model) finish(folder string, config *repo.Config, f form) error {
+func (m *Model) finish(f form) error {
 	if m.pipe.lowercase {
 		m.tokens = m.tokens.LowercaseFirst()
 	}
 	m.info.MaxTokens = m.pipe.maxTokens
 	if m.info.MaxTokens == 0 {
-		limit, err := modelMaxLength(folder)
+		limit, err := modelMaxLength(m.pipe.folder)
 		if err != nil {
 			return err
 		}
@@ -169,8 +178,8 @@ func (m *Model) finish(folder string, config *repo.Config, f form) error {
 }
 
 // modelMaxLength is tokenizer_config.json's, or no limit.
-func modelMaxLength(folder string) (int, error) {
-	c, err := repo.ReadConfig(filepath.Join(folder, "tokenizer_config.json"))
+func modelMaxLength(folder repo.Folder) (int, error) {
+	c, err := folder.Config("tokenizer_config.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return maxPositions, nil
 	}

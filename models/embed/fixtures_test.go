@@ -45,7 +45,7 @@ func readExpectation(t testing.TB) (e expectation) {
 	return e
 }
 
-func load(t testing.TB, b runtime.Backend, dir string, o LoadOptions) *Model {
+func open(t testing.TB, b runtime.Backend, dir string, o LoadOptions) *Model {
 	t.Helper()
 	m, err := Load(b, dir, o)
 	if err != nil {
@@ -91,7 +91,7 @@ func everyRepository(t *testing.T, b runtime.Backend, dtype string, p parity) {
 	e := readExpectation(t)
 	for name, want := range e.Repositories {
 		t.Run(name, func(t *testing.T) {
-			m := load(t, b, filepath.Join("testdata", name), LoadOptions{DType: dtype})
+			m := open(t, b, filepath.Join("testdata", name), LoadOptions{DType: dtype})
 			if m.Info().MaxTokens != want.Max {
 				t.Errorf("the model takes %d tokens, want %d", m.Info().MaxTokens, want.Max)
 			}

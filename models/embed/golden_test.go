@@ -140,7 +140,7 @@ func TestGoldenNetworks(t *testing.T) {
 			tensors(t, dir, g.shapes)
 			write(t, filepath.Join(dir, "config.json"), []byte(g.config))
 			write(t, filepath.Join(dir, "tokenizer.json"), words(50))
-			m := load(t, ref.New(), dir, LoadOptions{})
+			m := open(t, ref.New(), dir, LoadOptions{})
 			text, err := m.Check(g.ids)
 			if err != nil {
 				t.Fatal(err)
@@ -170,7 +170,7 @@ func TestNomicMatryoshka(t *testing.T) {
 	write(t, filepath.Join(dir, "config.json"), []byte(`{"model_type":"nomic_bert","vocab_size":128,"n_embd":32,"n_head":4,"n_layer":2,"n_positions":64,"layer_norm_epsilon":1e-12,
 		"rotary_emb_fraction":1,"rotary_emb_base":1000,"activation_function":"swiglu"}`))
 	write(t, filepath.Join(dir, "tokenizer.json"), words(50))
-	m := load(t, ref.New(), dir, LoadOptions{})
+	m := open(t, ref.New(), dir, LoadOptions{})
 	texts := []Text{{IDs: []int32{101, 7, 19, 55, 102}}, {IDs: []int32{101, 3, 99, 12, 64, 33, 102}}}
 	for _, g := range []struct {
 		dimensions int

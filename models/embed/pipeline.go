@@ -4,19 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"remote-client-server/models/nn"
 	"remote-client-server/models/repo"
 	"remote-client-server/runtime"
-	"remote-client-server/runtime/checkpoint"
 )
 
 // pipeline is what a repository's sentence-transformers files say about the way from hidden states to one vector:
 // pooling, then any number of steps.
 type pipeline struct {
-	folder        string // of the Transformer module, below the repository
+	folder        repo.Folder // of the Transformer module
 	pools         []runtime.Pooling
 	includePrompt bool
 	steps         []step
@@ -40,9 +38,9 @@ type module struct {
 
 // readModules lists the modules behind the Transformer, whose folder it also gives. Without a modules.json the library
 // pools the mean; that vectors come out with unit length is this server's rule.
-func readModules(dir string) (folder string, rest []module, err error) {
+func readModules(dir repo.Folder) (folder string, rest []module, err error) {
 	var list []module
-	found, err := repo.JSON(filepath.Join(dir, "modules.json"), &list)
+	found, err := dir.JSON("modules.json", &list)
 	if err != nil {
 		return "", nil, err
 	}
@@ -50,9 +48,6 @@ func readModules(dir string) (folder string, rest []module, err error) {
 		return "", []module{{Type: "Pooling"}}, nil
 	}
 	for i, m := range list {
-		if m.Path != "" && !filepath.IsLocal(m.Path) {
-			return "", nil, fmt.Errorf("modules.json: path %q leaves the repository", m.Path)
-		}
 		switch kind := m.kind(); {
 		case i == 0 && kind == "Transformer":
 			folder = m.Path
@@ -76,18 +71,21 @@ var settingsFiles = []string{
 }
 
 // readPipeline reads all but the weights.
-func readPipeline(dir string) (*pipeline, []module, error) {
-	folder, modules, err := readModules(dir)
+func readPipeline(dir repo.Folder) (*pipeline, []module, error) {
+	name, modules, err := readModules(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &pipeline{folder: folder}
+	p := &pipeline{}
+	if p.folder, err = dir.Sub(name); err != nil {
+		return nil, nil, fmt.Errorf("modules.json: %w", err)
+	}
 	for _, name := range settingsFiles {
 		var s struct {
 			MaxSeqLength *int `json:"max_seq_length"`
 			DoLowerCase  bool `json:"do_lower_case"`
 		}
-		found, err := repo.JSON(filepath.Join(dir, folder, name), &s)
+		found, err := p.folder.JSON(name, &s)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -107,7 +105,7 @@ func readPipeline(dir string) (*pipeline, []module, error) {
 		Prompts           map[string]string `json:"prompts"`
 		DefaultPromptName *string           `json:"default_prompt_name"`
 	}
-	if _, err := repo.JSON(filepath.Join(dir, "config_sentence_transformers.json"), &prompts); err != nil {
+	if _, err := dir.JSON("config_sentence_transformers.json", &prompts); err != nil {
 		return nil, nil, err
 	}
 	p.prompts = prompts.Prompts
@@ -121,7 +119,7 @@ func readPipeline(dir string) (*pipeline, []module, error) {
 }
 
 // build reads the modules' settings and weights. pooling overrides the repository's where it is not empty.
-func (p *pipeline) build(dir string, modules []module, width int, pooling string, l runtime.Loader) error {
+func (p *pipeline) build(dir repo.Folder, modules []module, width int, pooling string, l runtime.Loader) error {
 	p.width = width
 	pooled := false
 	for _, m := range modules {
@@ -129,8 +127,10 @@ func (p *pipeline) build(dir string, modules []module, width int, pooling string
 		if kind != "Pooling" && kind != "Dropout" && !pooled {
 			return fmt.Errorf("modules.json: %s comes before the pooling, which is not supported", m.Type)
 		}
-		path := filepath.Join(dir, m.Path)
-		var err error
+		path, err := dir.Sub(m.Path)
+		if err != nil {
+			return fmt.Errorf("modules.json: %w", err)
+		}
 		switch kind {
 		case "Pooling":
 			if pooled {
@@ -188,11 +188,11 @@ func poolingMode(mode string) (runtime.Pooling, error) {
 	return 0, fmt.Errorf("pooling %q is not one of %s", mode, strings.Join(names, ", "))
 }
 
-func (p *pipeline) readPooling(path string, stored bool, override string) error {
+func (p *pipeline) readPooling(path repo.Folder, stored bool, override string) error {
 	p.includePrompt = true
 	defer func() { p.width *= max(1, len(p.pools)) }()
 	if stored {
-		c, err := repo.ReadConfig(filepath.Join(path, "config.json"))
+		c, err := path.Config("config.json")
 		switch {
 		case err == nil:
 			err = p.poolingConfig(c)
@@ -250,8 +250,8 @@ func (p *pipeline) norm(l runtime.Loader, s runtime.NormSpec) error {
 }
 
 // layerNorm is torch.nn.LayerNorm with its default epsilon.
-func (p *pipeline) layerNorm(path string, l runtime.Loader) error {
-	c, err := checkpoint.Open(path)
+func (p *pipeline) layerNorm(path repo.Folder, l runtime.Loader) error {
+	c, err := path.Weights()
 	if err != nil {
 		return err
 	}
@@ -268,8 +268,8 @@ var torchActivations = map[string]runtime.Act{
 }
 
 // dense is act(Wx+b), plus x or its own projection where use_residual is set.
-func (p *pipeline) dense(path string, l runtime.Loader) error {
-	c, err := repo.ReadConfig(filepath.Join(path, "config.json"))
+func (p *pipeline) dense(path repo.Folder, l runtime.Loader) error {
+	c, err := path.Config("config.json")
 	if err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (p *pipeline) dense(path string, l runtime.Loader) error {
 	if err := c.Err(); err != nil {
 		return err
 	}
-	ckpt, err := checkpoint.Open(path)
+	ckpt, err := path.Weights()
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-// Package repo reads the small JSON files of a model repository: config.json, sentence-transformers' settings and their
-// kin. Keys are asked for by all their spellings, every number is checked against what a model can be, and all that is
+// Package repo is a model repository as its files: settings, weights and tokenizer, on disk or in the binary.
+//
+// Of the small JSON files (config.json, sentence-transformers' settings and their kin) keys are asked for by all their spellings, every number is checked against what a model can be, and all that is
 // wrong with a file is reported at once.
 package repo
 
@@ -8,41 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 )
-
-// fileLimit is far above any settings file.
-const fileLimit = 16 << 20
-
-// Read reads one file of a repository whole.
-func Read(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > fileLimit {
-		return nil, fmt.Errorf("%s: %d bytes are no settings file", path, info.Size())
-	}
-	return os.ReadFile(path)
-}
-
-// JSON decodes one file of a repository; false where it does not exist.
-func JSON(path string, v any) (bool, error) {
-	raw, err := Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil {
-		if err = json.Unmarshal(raw, v); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return true, err
-}
 
 // Config is one JSON object of keys that may have several spellings. Getters take the first spelling that is present
 // and not null, and the default where there is none. What does not fit is kept for Err.
@@ -50,15 +19,6 @@ type Config struct {
 	name string
 	keys map[string]json.RawMessage
 	errs *[]error
-}
-
-// ReadConfig reads an object from a file.
-func ReadConfig(path string) (*Config, error) {
-	raw, err := Read(path)
-	if err != nil {
-		return nil, err
-	}
-	return ParseConfig(filepath.Base(path), raw)
 }
 
 // ParseConfig reads an object; name is for errors.
