@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"remote-client-server/runtime"
+	"remote-client-server/runtime/cpu"
 	"remote-client-server/runtime/ref"
 )
 
@@ -120,4 +121,20 @@ func everyRepository(t *testing.T, b runtime.Backend, dtype string, p parity) {
 
 func TestEveryFamilyMatchesItsReference(t *testing.T) {
 	everyRepository(t, ref.New(), "", exact)
+}
+
+// Every level of the CPU backend, in float32 and in its 16-bit and quantised forms.
+func TestEveryFamilyOnTheCPU(t *testing.T) {
+	for _, level := range cpu.Levels() {
+		for dtype, p := range map[string]parity{"float32": exact, "bfloat16": {0.15, 0.999}, "float16": {0.03, 0.9999}, "q8": {0.25, 0.99}} {
+			t.Run(level+", "+dtype, func(t *testing.T) {
+				b, err := cpu.New(cpu.Options{Threads: 2, Level: level, Poison: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				everyRepository(t, b, dtype, p)
+			})
+		}
+	}
 }

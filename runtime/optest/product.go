@@ -2,6 +2,7 @@ package optest
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"remote-client-server/runtime"
@@ -75,13 +76,14 @@ func (w *twins) products(name string, m, n, k int, stored runtime.DType, act run
 	plain, plainRef := w.linear(runtime.LinearSpec{Name: "plain", W: []runtime.Source{weight}})
 	full, fullRef := w.linear(runtime.LinearSpec{Name: "full", W: []runtime.Source{weight}, B: []runtime.Source{bias}, Act: act})
 	y := w.random(m, k, 3)
-	w.same(name+" Linear", operand{w.fast.Linear(y.fast, plain), w.slow.Linear(y.slow, plainRef)})
-	w.same(fmt.Sprintf("%s Linear with bias and %v", name, act), operand{w.fast.Linear(y.fast, full), w.slow.Linear(y.slow, fullRef)})
+	scale := 0.5 * math.Sqrt(float64(k)) // of a product's elements
+	w.sameAt(name+" Linear", operand{w.fast.Linear(y.fast, plain), w.slow.Linear(y.slow, plainRef)}, scale)
+	w.sameAt(fmt.Sprintf("%s Linear with bias and %v", name, act), operand{w.fast.Linear(y.fast, full), w.slow.Linear(y.slow, fullRef)}, scale)
 
 	x := w.random(m, n, 5)
 	w.fast.LinearAdd(x.fast, y.fast, full)
 	w.slow.LinearAdd(x.slow, y.slow, fullRef)
-	w.same(name+" LinearAdd", x)
+	w.sameAt(name+" LinearAdd", x, scale)
 
 	for _, kind := range []runtime.NormKind{runtime.LayerNorm, runtime.RMSNorm} {
 		if n < 3 || k < 3 { // the norm of one or two values is a sign: rounding decides it
@@ -93,7 +95,7 @@ func (w *twins) products(name string, m, n, k int, stored runtime.DType, act run
 		w.slow.LinearAddNorm(x.slow, y.slow, fullRef, outRef)
 		w.same(name+" LinearAddNorm", x)
 		in, inRef := w.norm(kind, k, true, 1e-5)
-		w.same(name+" NormLinear", operand{w.fast.NormLinear(y.fast, in, full), w.slow.NormLinear(y.slow, inRef, fullRef)})
+		w.sameAt(name+" NormLinear", operand{w.fast.NormLinear(y.fast, in, full), w.slow.NormLinear(y.slow, inRef, fullRef)}, scale)
 	}
 }
 
