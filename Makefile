@@ -1,0 +1,73 @@
+# What there is: `make`. Each target does the set-up that it needs on a machine that has Go and make.
+
+export CGO_ENABLED ?= 0
+BIN      := bin/remote-client-server
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES := ./...
+# The race detector needs a C compiler; without one the tests run without it and say so.
+CC_FOUND := $(shell command -v cc || command -v gcc || command -v clang)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test check race arm64 clients fuzz bench generate clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the one binary, bin/remote-client-server
+	go build -trimpath -ldflags '-s -w' -o $(BIN) .
+
+run: build ## serve the built-in embedding model on port 8888
+	$(BIN) --no_redis
+
+demo: build ## start it, ask it a question, show the answer, end
+	$(BIN) demo
+
+test: tools check race arm64 clients ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
+	@echo "all tests passed"
+
+.PHONY: tools
+tools:
+	@.ci/tools
+
+check: # formatting, vet and staticcheck; the systems without a release still compile
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt the files above"; exit 1; }
+	go vet $(PACKAGES)
+	cd bench && go vet ./...
+	go run $(STATICCHECK) $(PACKAGES)
+	GOARCH=arm64 go vet $(PACKAGES)
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null .
+	GOOS=windows GOARCH=amd64 go build -o /dev/null .
+
+race:
+ifeq ($(CC_FOUND),)
+	@test -z "$(CI)" || { echo "no C compiler: the race detector cannot run"; exit 1; }
+	@echo "no C compiler: the tests run WITHOUT the race detector"
+	go test $(PACKAGES)
+else
+	CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES)
+endif
+
+arm64: # the NEON kernels, emulated
+	@if command -v qemu-aarch64 >/dev/null; then \
+		GOARCH=arm64 go test -exec qemu-aarch64 -short ./runtime/cpu; \
+	elif [ -n "$(CI)" ]; then echo "no qemu-aarch64: the arm64 kernels cannot be tested"; exit 1; \
+	else echo "no qemu-aarch64: the arm64 kernels are NOT tested"; fi
+
+clients: build # the binary against real clients
+	cd bench && go test ./clients
+
+fuzz: ## fuzz every parser for 30 seconds each
+	@for p in $$(go list $(PACKAGES)); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 30s $$p || exit 1; \
+		done; \
+	done
+
+bench: ## benchmarks beside the code; bench/README.md has the peers
+	go test -run '^$$' -bench . $(PACKAGES)
+
+generate: ## write the generated assembly again
+	go generate $(PACKAGES)
+
+clean: ## remove what was built
+	rm -rf bin .venv

@@ -1,0 +1,12 @@
+module remote-client-server/bench
+
+go 1.26.0
+
+require remote-client-server v0.0.0
+
+require (
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace remote-client-server => ../
