@@ -118,7 +118,10 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 	weights := nn.Bind(tensors, m.loader)
 	var f form
 	m.encoder, f = families[family](config, weights)
-	if err := errors.Join(config.Err(), weights.Err()); err != nil {
+	if err := config.Err(); err != nil { // tensors that do not fit wrong numbers are no news
+		return form{}, err
+	}
+	if err := weights.Err(); err != nil {
 		return form{}, err
 	}
 	if err := m.pipe.build(dir, modules, f.width, o.Pooling, m.loader); err != nil {

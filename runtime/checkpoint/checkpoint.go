@@ -163,7 +163,11 @@ func (t Tensor) Source(rows, cols int) (runtime.Source, error) {
 		}
 	}
 	if rows >= 0 && rows != r || cols >= 0 && cols != n {
-		return runtime.Source{}, fmt.Errorf("tensor %s has shape %v, want [%s,%s]", t.Name, t.Shape, dimension(rows), dimension(cols))
+		want := "[" + dimension(rows) + " " + dimension(cols) + "]"
+		if len(t.Shape) == 1 && rows == 1 {
+			want = "[" + dimension(cols) + "]"
+		}
+		return runtime.Source{}, fmt.Errorf("tensor %s has shape %v, want %s", t.Name, t.Shape, want)
 	}
 	switch t.DType {
 	case "F32":

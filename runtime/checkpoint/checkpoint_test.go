@@ -103,8 +103,8 @@ func TestSourcesNameWhatIsWrong(t *testing.T) {
 		want       string
 	}{
 		{"absent", -1, -1, "tensor absent is missing"},
-		{"plain", 6, 4, "tensor plain has shape [4 6], want [6,4]"},
-		{"plain", -1, 5, "want [any,5]"},
+		{"plain", 6, 4, "tensor plain has shape [4 6], want [6 4]"},
+		{"plain", -1, 5, "want [any 5]"},
 		{"ids", -1, -1, "tensor ids has type I64"},
 	} {
 		if _, err := c.Source(s.name, s.rows, s.cols); err == nil || !strings.Contains(err.Error(), s.want) {
