@@ -1,0 +1,207 @@
+package http
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	jsonType = "application/json"
+	textType = "text/plain; charset=utf-8"
+	sseType  = "text/event-stream; charset=utf-8"
+)
+
+// call is one request on its way through the server.
+type call struct {
+	s       *Server
+	ctx     *fasthttp.RequestCtx
+	to      target
+	state   *state
+	started time.Time
+	// the answer is a stream, which reports itself when it ends
+	streams bool
+}
+
+// newCall sets what every answer carries.
+func (s *Server) newCall(ctx *fasthttp.RequestCtx) *call {
+	c := &call{s: s, ctx: ctx, state: s.now.Load(), started: time.Now()}
+	c.to = find(string(ctx.Path()), s.opt.Name)
+	h := &ctx.Response.Header
+	if origin := ctx.Request.Header.Peek("Origin"); len(origin) > 0 {
+		h.SetBytesV("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+		h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Job-Id, Retry-After")
+		h.Set("Vary", "Origin")
+	} else {
+		h.Set("Access-Control-Allow-Origin", "*")
+	}
+	id := ctx.Request.Header.Peek("X-Request-Id")
+	if printable(id) {
+		h.SetBytesV("X-Request-Id", id)
+	} else {
+		h.Set("X-Request-Id", newRequestID())
+	}
+	return c
+}
+
+// printable says whether a client's id may be repeated in headers and logs.
+func printable(id []byte) bool {
+	for _, b := range id {
+		if b <= ' ' || b > '~' {
+			return false
+		}
+	}
+	return len(id) > 0 && len(id) <= 128
+}
+
+func newRequestID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: it ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+// keepBody is the size up to which a connection keeps its buffer for the body
+// of its next request.
+const keepBody = 1 << 20
+
+// handle answers one request.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	s.safely(ctx, (*call).answer)
+	if cap(ctx.Request.Body()) > keepBody {
+		ctx.Request.SwapBody(nil)
+	}
+}
+
+// answer sends the request to its route.
+func (c *call) answer() {
+	if c.state.phase == Draining {
+		c.ctx.SetConnectionClose()
+	}
+	if c.preflight() {
+		return
+	}
+	if c.to.route == otherRoute {
+		if !c.redirect() {
+			c.fail(failure{status: fasthttp.StatusNotFound, message: "Not Found"})
+		}
+		return
+	}
+	method := string(c.ctx.Method())
+	if want := routes[c.to.route].method; method != want && !(method == "HEAD" && want == "GET") {
+		c.ctx.Response.Header.Set("Allow", want)
+		c.fail(failure{status: fasthttp.StatusMethodNotAllowed, message: "Method Not Allowed"})
+		return
+	}
+	switch c.to.route {
+	case healthRoute:
+		c.health()
+	case statusRoute:
+		c.status()
+	case queueRoute:
+		c.queue()
+	case modelLoadedRoute:
+		c.modelLoaded()
+	case gpuRoute:
+		c.gpu()
+	case metricsRoute:
+		c.metrics()
+	default:
+		c.work()
+	}
+}
+
+// work sends the request to a route that needs the model.
+func (c *call) work() {
+	if c.state.phase != Serving {
+		c.fail(notServing(c.state.phase))
+		return
+	}
+	if e := c.ctx.Request.Header.ContentEncoding(); len(e) > 0 && !strings.EqualFold(string(e), "identity") {
+		c.fail(failure{status: fasthttp.StatusUnsupportedMediaType, message: "the body must not be compressed"})
+		return
+	}
+	m := &c.state.loaded
+	switch {
+	case c.to.route == modelsRoute:
+		c.models()
+	case c.to.route == modelRoute:
+		c.model()
+	case c.to.route == tokenizeRoute:
+		c.tokenize(m.Tokenizer)
+	case c.to.route == detokenizeRoute:
+		c.detokenize(m.Tokenizer)
+	case c.to.route == embeddingsRoute && m.Embed != nil:
+		c.embeddings(m.Embed)
+	case c.to.route == generateRoute && m.Embed != nil:
+		c.generateEmbeddings(m.Embed)
+	default:
+		c.wrongType()
+	}
+}
+
+// wrongType refuses a route of another model type and names the right one.
+func (c *call) wrongType() {
+	right := ""
+	switch m := &c.state.loaded; {
+	case m.Embed != nil:
+		right = "/embeddings"
+	}
+	base := c.to.base
+	if base == "" {
+		base = "/v1"
+	}
+	c.fail(failure{
+		status: fasthttp.StatusBadRequest, code: "wrong_model_type",
+		message: fmt.Sprintf("a model of type %s does not answer %s/%s: use POST %s%s", c.s.opt.Type, c.to.base, c.to.route, base, right),
+	})
+}
+
+// preflight answers a browser that asks whether it may send a request.
+func (c *call) preflight() bool {
+	in := &c.ctx.Request.Header
+	if !c.ctx.IsOptions() || len(in.Peek("Origin")) == 0 || len(in.Peek("Access-Control-Request-Method")) == 0 {
+		return false
+	}
+	c.to.route = preflightRoute
+	out := &c.ctx.Response.Header
+	out.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS")
+	if ask := in.Peek("Access-Control-Request-Headers"); len(ask) > 0 {
+		out.SetBytesV("Access-Control-Allow-Headers", ask)
+	}
+	out.Set("Access-Control-Max-Age", "600")
+	c.text("OK")
+	return true
+}
+
+// redirect sends a path with a slash too many to the right one. The location
+// is relative to the path, so that it holds behind a proxy that removes a
+// prefix.
+func (c *call) redirect() bool {
+	path, slashed := strings.CutSuffix(string(c.ctx.Path()), "/")
+	if !slashed || find(path, c.s.opt.Name).route == otherRoute {
+		return false
+	}
+	to := "../" + path[strings.LastIndexByte(path, '/')+1:]
+	if q := c.ctx.URI().QueryString(); len(q) > 0 {
+		to += "?" + string(q)
+	}
+	c.ctx.Response.Header.Set("Location", to)
+	c.ctx.SetStatusCode(fasthttp.StatusTemporaryRedirect)
+	return true
+}
+
+// json answers with b, which the response keeps.
+func (c *call) json(b []byte) {
+	c.ctx.SetContentType(jsonType)
+	c.ctx.Response.SetBodyRaw(b)
+}
+
+func (c *call) text(s string) {
+	c.ctx.SetContentType(textType)
+	c.ctx.SetBodyString(s)
+}

@@ -1,0 +1,134 @@
+package http
+
+import (
+	"cmp"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"remote-client-server/runtime/queue"
+)
+
+// failure is an answer that says no.
+type failure struct {
+	status  int    // HTTP
+	message string // for people
+	detail  string // the message as clients of the Python server know it; "": the same
+	param   string // the field that is wrong, as a path
+	code    string // for programs, or ""
+	// word is the "status" that clients of the Python server look at in a
+	// failed job's answer: error, cancelled, timeout. "" leaves it out.
+	word  string
+	retry time.Duration // for Retry-After; 0 leaves it out
+}
+
+// kind is the failure's type in OpenAI's words.
+func (f *failure) kind() string {
+	switch {
+	case f.status == fasthttp.StatusTooManyRequests:
+		return "rate_limit_error"
+	case f.status >= 500:
+		return "server_error"
+	}
+	return "invalid_request_error"
+}
+
+// fail answers with f, in the shape that the path's clients read: "detail"
+// everywhere, and OpenAI's nested object under its own prefixes and for a
+// failed job.
+func (c *call) fail(f failure) {
+	c.ctx.Response.ResetBody()
+	c.ctx.SetStatusCode(f.status)
+	c.ctx.SetContentType(jsonType)
+	if f.retry > 0 {
+		seconds := int64((f.retry + time.Second - 1) / time.Second)
+		c.ctx.Response.Header.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	b := append(make([]byte, 0, 256), '{')
+	if f.word != "" {
+		b = append(b, `"status":`...)
+		b = append(appendString(b, f.word), ',')
+	}
+	b = append(b, `"detail":`...)
+	b = appendString(b, cmp.Or(f.detail, f.message))
+	if c.to.prefix == openaiPrefix || f.word != "" {
+		b = append(b, `,"error":{"message":`...)
+		b = appendString(b, f.message)
+		b = append(b, `,"type":`...)
+		b = appendString(b, f.kind())
+		b = append(b, `,"param":`...)
+		b = appendOrNull(b, f.param)
+		b = append(b, `,"code":`...)
+		b = appendOrNull(b, f.code)
+		b = append(b, '}')
+	}
+	c.ctx.Response.SetBodyRaw(append(b, '}'))
+}
+
+func appendOrNull(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, "null"...)
+	}
+	return appendString(b, s)
+}
+
+// invalid is the failure of a request whose body is wrong.
+func invalid(err error) failure {
+	f := failure{status: fasthttp.StatusBadRequest, message: err.Error(), detail: "Invalid request format: " + err.Error()}
+	var field *badField
+	if errors.As(err, &field) {
+		f.param = field.Path
+	}
+	return f
+}
+
+func (c *call) tooLarge() failure {
+	return failure{
+		status:  fasthttp.StatusRequestEntityTooLarge,
+		message: "the body is larger than " + strconv.Itoa(c.s.opt.MaxBody) + " bytes",
+		code:    "request_too_large",
+	}
+}
+
+// startRetry is when to ask again while the server starts or ends.
+const startRetry = 5 * time.Second
+
+// notServing is the failure of work that comes in another phase.
+func notServing(p Phase) failure {
+	return failure{
+		status: fasthttp.StatusServiceUnavailable, message: "the model is not ready: " + p.String(),
+		code: "model_not_ready", word: phases[p].health, retry: startRetry,
+	}
+}
+
+// refused is the failure of a job that the queue did not take.
+func (s *Server) refused(err error) failure {
+	switch {
+	case errors.Is(err, queue.ErrFull):
+		// At least a second; past a minute the measurement says little.
+		wait := min(max(s.opt.Queue.Wait(), time.Second), time.Minute)
+		return failure{
+			status: fasthttp.StatusTooManyRequests, message: "the queue is full",
+			code: "queue_full", retry: wait,
+		}
+	case errors.Is(err, queue.ErrClosed):
+		return notServing(Draining)
+	}
+	return jobFailed(err)
+}
+
+// jobFailed is the failure of a job that has ended with err.
+func jobFailed(err error) failure {
+	var panicked *queue.PanicError
+	switch {
+	case errors.Is(err, queue.ErrDeadline):
+		return failure{status: fasthttp.StatusGatewayTimeout, word: "timeout", code: "timeout", message: "the job took too long"}
+	case errors.Is(err, queue.ErrCancelled):
+		return failure{status: fasthttp.StatusServiceUnavailable, word: "cancelled", code: "cancelled", message: "the job was cancelled"}
+	case errors.As(err, &panicked):
+		return failure{status: fasthttp.StatusInternalServerError, word: "error", code: "internal_error", message: "internal error"}
+	}
+	return failure{status: fasthttp.StatusInternalServerError, word: "error", code: "job_failed", message: err.Error()}
+}

@@ -1,0 +1,123 @@
+package http
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// health answers {"status":"ok"}, exactly so, once the model can answer. It
+// looks at nothing that a running job could hold.
+func (c *call) health() {
+	p := c.state.phase
+	if p != Serving {
+		c.ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		c.ctx.Response.Header.Set("Retry-After", strconv.Itoa(int(startRetry.Seconds())))
+	}
+	c.json([]byte(`{"status":"` + phases[p].health + `"}`))
+}
+
+// status tells the phase in the Python server's words.
+func (c *call) status() {
+	o := &c.s.opt
+	b := appendString([]byte(`{"status":`), c.state.phase.String())
+	b = append(b, `,"gpu":`...)
+	b = strconv.AppendBool(b, c.onGPU())
+	b = append(b, `,"queue":`...)
+	b = strconv.AppendInt(b, int64(o.Queue.Waiting()), 10)
+	b = append(b, `,"model":`...)
+	b = appendString(b, c.s.modelID())
+	b = append(b, `,"type":`...)
+	b = appendString(b, o.Type)
+	c.json(append(b, '}'))
+}
+
+func (c *call) onGPU() bool {
+	m := &c.state.loaded
+	return m.Embed != nil && strings.HasPrefix(m.Embed.Info().Device, "cuda")
+}
+
+// modelID is the repository, or the name where there is none.
+func (s *Server) modelID() string {
+	if s.opt.RepoID != "" {
+		return s.opt.RepoID
+	}
+	return s.opt.Name
+}
+
+func (c *call) queue() {
+	c.text("queue_size " + strconv.Itoa(c.s.opt.Queue.Waiting()))
+}
+
+func (c *call) modelLoaded() {
+	c.json(strconv.AppendBool(nil, c.state.phase == Serving))
+}
+
+func (c *call) gpu() {
+	c.fail(failure{status: fasthttp.StatusBadRequest, message: "CUDA is not available on this system"})
+}
+
+func (c *call) metrics() {
+	c.ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	c.s.opt.Observer.WriteMetrics(c.ctx)
+}
+
+// models lists the one model.
+func (c *call) models() {
+	b := append([]byte(nil), `{"object":"list","data":[`...)
+	b = c.appendModel(b)
+	c.json(append(b, "]}"...))
+}
+
+// model answers for the model's name and for its repository.
+func (c *call) model() {
+	o := &c.s.opt
+	if !strings.EqualFold(c.to.id, o.Name) && !strings.EqualFold(c.to.id, o.RepoID) {
+		c.fail(failure{
+			status: fasthttp.StatusNotFound, code: "model_not_found", param: "model",
+			message: fmt.Sprintf("the model %q does not exist", shorten(c.to.id)),
+		})
+		return
+	}
+	c.json(c.appendModel(nil))
+}
+
+func (c *call) appendModel(b []byte) []byte {
+	o := &c.s.opt
+	b = append(b, `{"id":`...)
+	b = appendString(b, o.Name)
+	b = append(b, `,"object":"model","created":`...)
+	b = strconv.AppendInt(b, c.s.started.Unix(), 10)
+	owner, _, found := strings.Cut(o.RepoID, "/")
+	if !found {
+		owner = "local"
+	}
+	b = append(b, `,"owned_by":`...)
+	b = appendString(b, owner)
+	b = append(b, `,"root":`...)
+	b = appendString(b, c.s.modelID())
+	b = append(b, `,"type":`...)
+	b = appendString(b, o.Type)
+	if m := c.state.loaded.Embed; m != nil {
+		i := m.Info()
+		b = append(b, `,"max_model_len":`...)
+		b = strconv.AppendInt(b, int64(i.MaxTokens), 10)
+		b = append(b, `,"dimensions":`...)
+		b = strconv.AppendInt(b, int64(i.Dimensions), 10)
+		b = append(b, `,"matryoshka":`...)
+		b = appendInts(b, i.Matryoshka)
+		b = append(b, `,"family":`...)
+		b = appendString(b, i.Family)
+		b = append(b, `,"dtype":`...)
+		b = appendString(b, i.DType)
+		b = append(b, `,"device":`...)
+		b = appendString(b, i.Device)
+		b = append(b, `,"parameters":`...)
+		b = strconv.AppendInt(b, i.Parameters, 10)
+		b = append(b, `,"prompts":`...)
+		b = appendStrings(b, promptNames(i.Prompts))
+	}
+	return append(b, '}')
+}

@@ -1,0 +1,211 @@
+// Package http is the reception: routes and wire formats on fasthttp.
+//
+// The server listens before the model is there and says so (see Phase). A
+// request is decoded and validated on its connection's goroutine, its work goes
+// through the queue to the one worker, and the answer is written by the same
+// goroutine, which has done nothing but wait meanwhile. No byte slice of a
+// fasthttp request outlives its handler: what is kept is copied by the decoder.
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"remote-client-server/models/embed"
+	"remote-client-server/runtime/queue"
+)
+
+// Embedder is what reception needs of an embedding model; *embed.Model is one.
+// All methods are called from many goroutines at once.
+type Embedder interface {
+	Info() embed.Info
+	// Encode turns a text into token ids; an explicit prompt wins over a
+	// prompt's name, and both empty means the repository's default.
+	Encode(text, promptName, prompt string) (embed.Text, error)
+	// Check takes token ids as they are.
+	Check(ids []int32) (embed.Text, error)
+	// CheckOptions says what is wrong with o, or what a client should know.
+	CheckOptions(o embed.Options) (warning string, err error)
+}
+
+// Tokenizer is what /tokenize and /detokenize need.
+type Tokenizer interface {
+	// IDs returns at most max ids (0: no limit) and how many were cut off.
+	IDs(text string, addSpecial bool, max int) (ids []int32, cut int)
+	Decode(ids []int32, skipSpecial bool) string
+	VocabSize() int
+}
+
+// Loaded is a model that is ready to answer. A type's own field is nil unless
+// the model is of that type.
+type Loaded struct {
+	Embed     Embedder
+	Tokenizer Tokenizer
+}
+
+// Observer is told what the server does; it must be quick and safe for
+// concurrent use.
+type Observer interface {
+	// Request is called after each answer; route is one of a fixed set.
+	Request(route string, status int, took time.Duration)
+	// Job is called when a job has ended or was refused; outcome is a state of
+	// package queue or "refused", waited its time in the line.
+	Job(outcome string, waited time.Duration)
+	// Inputs counts answered inputs, their tokens, and those that were cut.
+	Inputs(inputs, tokens, cut int)
+	// Panic is called for each panic that was caught.
+	Panic()
+	// WriteMetrics writes the page behind /metrics.
+	WriteMetrics(w io.Writer)
+}
+
+// Options describe a server. All fields but RepoID are required.
+type Options struct {
+	Name     string // of the model, as in /v1/models
+	RepoID   string // of the model, or ""
+	Type     string // of the model: embed, ...
+	Queue    *queue.Queue
+	Observer Observer
+	MaxBody  int // bytes of a request's body
+	// MaxInputs is the most inputs of one embeddings request.
+	MaxInputs int
+	// StrictFields makes a field that is not known an error instead of a
+	// warning.
+	StrictFields bool
+}
+
+// Server answers requests for one model.
+type Server struct {
+	opt     Options
+	fast    *fasthttp.Server
+	watch   *watch
+	started time.Time
+
+	mu  sync.Mutex // of changes to now
+	now snapshot   // for the handlers, which must not wait
+}
+
+// New returns a server in phase Checking.
+func New(opt Options) *Server {
+	s := &Server{opt: opt, started: time.Now()}
+	s.now.Store(&state{})
+	s.watch = newWatch(s.panicked)
+	s.fast = &fasthttp.Server{
+		Handler:                      s.handle,
+		ErrorHandler:                 s.unreadable,
+		HeaderReceived:               headerReceived,
+		ExpectHandler:                s.expect,
+		Logger:                       quiet{},
+		SecureErrorLogMessage:        true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		ReadBufferSize:               headerBytes,
+		ReadTimeout:                  headerTime,
+		IdleTimeout:                  idleTime,
+		Concurrency:                  maxConns,
+		MaxRequestBodySize:           opt.MaxBody,
+		CloseOnShutdown:              true,
+		DisablePreParseMultipartForm: true,
+	}
+	return s
+}
+
+// Serve answers the connections of ln until Drain; it takes ownership of ln.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.fast.Serve(listener{ln, stallTime}); err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	return nil
+}
+
+// closeTime is how long connections get to take their answers after the last
+// job has ended.
+const closeTime = 5 * time.Second
+
+// Drain ends the server: health turns 503 and new work is refused at once, the
+// jobs that were admitted finish, and the connections are closed. When ctx ends
+// first, the jobs that are left are cancelled; their clients are still told.
+func (s *Server) Drain(ctx context.Context) error {
+	s.SetPhase(Draining)
+	err := s.opt.Queue.Drain(ctx)
+	shut, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	return errors.Join(err, s.fast.ShutdownWithContext(shut))
+}
+
+// panicked reports a panic that was caught.
+func (s *Server) panicked(v any) {
+	slog.Error("panic in the server", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	s.opt.Observer.Panic()
+}
+
+// headerReceived gives the body its own time, once the header is there.
+func headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{ReadTimeout: bodyTime}
+}
+
+// expect refuses a body that is announced as too large before it is sent.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	if ctx.Request.Header.ContentLength() <= s.opt.MaxBody {
+		return fasthttp.StatusContinue
+	}
+	s.safely(ctx, func(c *call) { c.fail(c.tooLarge()) })
+	return fasthttp.StatusRequestEntityTooLarge
+}
+
+// unreadable answers a request that could not be read. The error's text holds
+// bytes of the request and goes nowhere.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	s.safely(ctx, func(c *call) { c.unreadable(err) })
+}
+
+func (c *call) unreadable(err error) {
+	c.to.prefix = openaiPrefix // the path may be lost; this shape holds the other
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	late := errors.As(err, &timeout) && timeout.Timeout()
+	if w, ok := c.ctx.Conn().(*conn); ok && !late {
+		w.unread.Store(true)
+	}
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		c.fail(c.tooLarge())
+	case errors.As(err, &small):
+		c.fail(failure{status: fasthttp.StatusRequestHeaderFieldsTooLarge, message: fmt.Sprintf("the header is larger than %d bytes", headerBytes)})
+	case late:
+		c.fail(failure{status: fasthttp.StatusRequestTimeout, message: "the request did not arrive in time"})
+	default:
+		c.fail(failure{status: fasthttp.StatusBadRequest, message: "not a valid HTTP request"})
+	}
+	c.to.route = otherRoute
+}
+
+// safely answers a request and reports it, and turns a panic into an answer.
+func (s *Server) safely(ctx *fasthttp.RequestCtx, answer func(*call)) {
+	c := s.newCall(ctx)
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(v)
+			c.fail(failure{status: fasthttp.StatusInternalServerError, word: "error", code: "internal_error", message: "internal error"})
+		}
+		if !c.streams {
+			s.opt.Observer.Request(c.to.route.String(), ctx.Response.StatusCode(), time.Since(c.started))
+		}
+	}()
+	answer(c)
+}
+
+// quiet is fasthttp's logger. Its lines hold bytes of requests, so only the
+// kind of a line is kept.
+type quiet struct{}
+
+func (quiet) Printf(format string, _ ...any) { slog.Debug("fasthttp", "event", format) }

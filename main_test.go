@@ -1,0 +1,482 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	nethttp "net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram makes the test binary be the program itself, so that a test can
+// run it as a process of its own.
+const asProgram = "RUN_AS_REMOTE_CLIENT_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "1" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// read gives the config of a command line in an environment that holds only
+// env, as "NAME=value".
+func read(t *testing.T, args string, env ...string) (*config, []string) {
+	t.Helper()
+	cleanEnv(t)
+	for _, e := range env {
+		k, v, _ := strings.Cut(e, "=")
+		t.Setenv(k, v)
+	}
+	l, err := readLine(strings.Fields(args), io.Discard, io.Discard)
+	if err != nil || l == nil {
+		t.Fatal(l, err)
+	}
+	return l.config()
+}
+
+// cleanEnv takes every variable that a flag knows out of the environment.
+func cleanEnv(t *testing.T) {
+	typ := reflect.TypeOf(flags{})
+	for i := range typ.NumField() {
+		for _, env := range strings.Split(typ.Field(i).Tag.Get("env"), ",") {
+			if env != "" {
+				t.Setenv(env, "") // remembers the old value
+				os.Unsetenv(env)
+			}
+		}
+	}
+}
+
+// TestEveryFlag reads every flag in both spellings and from its variable, and
+// checks that it reaches its field.
+func TestEveryFlag(t *testing.T) {
+	typ := reflect.TypeOf(flags{})
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		name := f.Tag.Get("name")
+		if name == "" || name == "version" {
+			continue
+		}
+		value := func(l *line) string { return fmt.Sprint(reflect.ValueOf(l.flags).Field(i)) }
+		want := "7"
+		if f.Type.Kind() == reflect.Slice {
+			want = "[7]"
+		}
+		forms := [][]string{{"--" + name + "=7"}, {"--" + strings.ReplaceAll(name, "_", "-") + "=7"}}
+		if f.Type != reflect.TypeOf(toggle("")) {
+			forms = append(forms, []string{"--" + name, "7"}, []string{"--" + strings.ReplaceAll(name, "_", "-"), "7"})
+		}
+		for _, args := range forms {
+			cleanEnv(t)
+			for _, env := range strings.Split(f.Tag.Get("env"), ",") {
+				if env != "" {
+					t.Setenv(env, "the flag wins")
+				}
+			}
+			l, err := readLine(args, io.Discard, io.Discard)
+			if err != nil || len(l.faults) > 0 || value(l) != want {
+				t.Errorf("%v: %q, %v %v", args, value(l), err, l.faults)
+			}
+		}
+		for _, env := range strings.Split(f.Tag.Get("env"), ",") {
+			if env == "" {
+				continue
+			}
+			cleanEnv(t)
+			t.Setenv(env, "7")
+			if l, _ := readLine(nil, io.Discard, io.Discard); value(l) != want {
+				t.Errorf("%s: %q", env, value(l))
+			}
+			t.Setenv(env, "")
+			if l, _ := readLine(nil, io.Discard, io.Discard); value(l) != "" && value(l) != "[]" {
+				t.Errorf("empty %s: %q", env, value(l))
+			}
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, faults := read(t, "")
+	want := &config{
+		host: "0.0.0.0", port: 8888, name: "builtin-embed", kind: "embed", builtin: true, dtype: "auto", device: "auto",
+		jobTimeout: 300 * time.Second, queueSize: 512, maxBody: 64 << 20, maxInputs: 2048,
+		failGrace: 30 * time.Second, drainTimeout: 30 * time.Second, logFormat: "auto",
+	}
+	if len(faults) > 0 || !reflect.DeepEqual(c, want) {
+		t.Errorf("%+v\nwant %+v\nfaults %v", c, want, faults)
+	}
+}
+
+func TestModels(t *testing.T) {
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := t.TempDir()
+	own := filepath.Join(files, "Mine")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "config.json"), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		title, args string
+		env         []string
+		name, repo  string
+		kind, dir   string
+	}{
+		{"the documented start", "--model nomic-ai-nomic-embed-text-v1-5 --model_repo_id nomic-ai/nomic-embed-text-v1.5 --model_type embed --local_files --no_redis", nil,
+			"nomic-ai-nomic-embed-text-v1-5", "nomic-ai/nomic-embed-text-v1.5", "embed", wd + "/model_files/nomic-ai-nomic-embed-text-v1-5"},
+		{"a container", "--host 0.0.0.0 --port 8888 --model Nomic", []string{"MODEL=Nomic", "MODEL_REPO_ID=nomic-ai/x", "MODEL_TYPE=EMBED", "NO_REDIS=False", "USE_VLLM=true"},
+			"Nomic", "nomic-ai/x", "embed", "/app/model_files/nomic"},
+		{"a flag beats its variable", "--model a --model-type embed", []string{"MODEL=b", "MODEL_TYPE=ner"}, "a", "", "embed", "/app/model_files/a"},
+		{"a name from the repository", "--model_repo_id Org/My-Model --model_type embed", nil, "my-model", "Org/My-Model", "embed", "/app/model_files/my-model"},
+		{"local files by variable", "--model a --model_type embed", []string{"LOCAL_FILES=Yes"}, "a", "", "embed", wd + "/model_files/a"},
+		{"local files said no", "--model a --model_type embed --local_files=false", []string{"LOCAL_FILES=1"}, "a", "", "embed", "/app/model_files/a"},
+		{"an odd word in a variable is no", "--model a --model_type embed", []string{"LOCAL_FILES=None"}, "a", "", "embed", "/app/model_files/a"},
+		{"KServe's variables", "", []string{"MODEL_NAME=m", "MODEL_ID=o/m", "MODEL_FILES_PATH=/mnt/models", "MODEL_TYPE=embed"}, "m", "o/m", "embed", "/mnt/models/m"},
+		{"KServe's flags", "--model_name m --model_id o/m --http_port 8080 --model_type embed", nil, "m", "o/m", "embed", "/app/model_files/m"},
+		{"KServe's flags with dashes", "--model-name m --model-id o/m --http-port 8080 --model-type embed", nil, "m", "o/m", "embed", "/app/model_files/m"},
+		{"an engine id is no repository", "--model m --model_type embed --no_redis", []string{"MODEL_ID=4acbe913"}, "m", "", "embed", "/app/model_files/m"},
+		{"the model's own folder", "--model_type embed --model_files " + own, nil, "Mine", "", "embed", own},
+		{"the model's own folder under a name", "--model other --model_type embed --model_files " + own, nil, "other", "", "embed", own},
+		{"the folder above", "--model Other --model_type embed --model_files " + files, nil, "Other", "", "embed", filepath.Join(files, "other")},
+		{"the folder above, not in lower case", "--model Mine --model_type embed --model_files " + files, nil, "Mine", "", "embed", own},
+		{"a type alone", "--model_type vision_embed", nil, "builtin-vision-embed", "", "vision-embed", ""},
+		{"empty variables", "", []string{"MODEL=", "MODEL_TYPE= ", "PORT="}, "builtin-embed", "", "embed", ""},
+	} {
+		t.Run(c.title, func(t *testing.T) {
+			got, faults := read(t, c.args, c.env...)
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			if got.name != c.name || got.repoID != c.repo || got.kind != c.kind || got.dir != c.dir || got.builtin != (c.dir == "") {
+				t.Errorf("name %q, repository %q, type %q, folder %q, built in %v", got.name, got.repoID, got.kind, got.dir, got.builtin)
+			}
+			if strings.Contains(c.args, "8080") && got.port != 8080 {
+				t.Errorf("port %d", got.port)
+			}
+		})
+	}
+}
+
+func TestValues(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		env  string
+		got  func(c *config) any
+		want any
+	}{
+		{"--port 0", "", func(c *config) any { return c.port }, 0},
+		{"", "PORT=8080", func(c *config) any { return c.port }, 8080},
+		{"--port 1", "PORT=8080", func(c *config) any { return c.port }, 1},
+		{"--host [::1]", "", func(c *config) any { return c.host }, "::1"},
+		{"--dtype BF16", "", func(c *config) any { return c.dtype }, "bfloat16"},
+		{"--dtype f32", "", func(c *config) any { return c.dtype }, "float32"},
+		{"--pooling CLS", "", func(c *config) any { return c.pooling }, "cls"},
+		{"--threads 2", "", func(c *config) any { return c.threads }, 2},
+		{"--job_timeout 1.5", "", func(c *config) any { return c.jobTimeout }, 1500 * time.Millisecond},
+		{"--job_timeout 2m", "", func(c *config) any { return c.jobTimeout }, 2 * time.Minute},
+		{"--fail_grace 0", "", func(c *config) any { return c.failGrace }, time.Duration(0)},
+		{"--max_body 1000", "", func(c *config) any { return c.maxBody }, 1000},
+		{"--max_body 32MiB", "", func(c *config) any { return c.maxBody }, 32 << 20},
+		{"--max_body 1GB", "", func(c *config) any { return c.maxBody }, 1_000_000_000},
+		{"--strict_fields", "", func(c *config) any { return c.strict }, true},
+		{"", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, true},
+		{"--strict_fields=no", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, false},
+		{"--model_device CUDA:1", "", func(c *config) any { return c.device }, "cuda:1"},
+		{"--model_device tpu", "", func(c *config) any { return c.device + c.notes[0] }, `autothe device "tpu" is unknown and counts as auto`},
+		{"--api_key a --api_key b", "", func(c *config) any { return c.keys }, true},
+		{"", "API_KEY=a,b", func(c *config) any { return c.keys }, true},
+		{"--semoss_id e1", "", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
+		{"--semoss_id e1", "REDIS_PORT=tcp://10.0.0.1:6380", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6380"},
+		{"--semoss_id e1 --redis_host r", "", func(c *config) any { return c.redis }, "r:6379"},
+		{"--semoss_id e1 --no_redis", "", func(c *config) any { return c.redis }, ""},
+		{"--semoss_id e1", "NO_REDIS=TRUE", func(c *config) any { return c.redis }, ""},
+		{"--semoss_id e1", "NO_REDIS=False", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
+		{"--semoss_id N/A", "", func(c *config) any { return c.redis }, ""},
+		{"", "MODEL_ID=engine-1", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
+	} {
+		t.Run(c.args+" "+c.env, func(t *testing.T) {
+			var env []string
+			if c.env != "" {
+				env = []string{c.env}
+			}
+			got, faults := read(t, c.args, env...)
+			if len(faults) > 0 || c.got(got) != c.want {
+				t.Errorf("%v, want %v; faults %v", c.got(got), c.want, faults)
+			}
+		})
+	}
+}
+
+// TestAllFaultsAtOnce gives a line on which everything is wrong.
+func TestAllFaultsAtOnce(t *testing.T) {
+	cleanEnv(t)
+	t.Setenv("MAX_BODY", "much")
+	t.Setenv("PORT", "tcp://1.2.3.4:80")
+	args := strings.Fields(`--nonsense --other thing --dtype int4 --threads=-1 --queue_size 0 --job_timeout never --model ../../etc
+		--model_type speech --model_repo_id nomic --no_redis=perhaps --pooling sum --log_format xml --max_inputs 1e9 --redis_port x
+		--media_allow_cidrs 10.0.0.0 --media_allow_domains a/b --host http://x stray --drain_timeout`)
+	var stderr bytes.Buffer
+	if code := run(args, io.Discard, &stderr); code != exitFlags {
+		t.Errorf("exit code %d", code)
+	}
+	for _, fault := range []string{
+		"unknown flag --nonsense", "unknown flag --other", `unexpected argument "stray"`, "--drain_timeout: the value is missing",
+		`--port: "tcp://1.2.3.4:80" is no whole number from 0 to 65535`, `--max_body: "much" is no size`,
+		`--dtype: "int4" is none of`, `--threads: "-1" is no whole number`, `--queue_size: "0"`, `--job_timeout: "never" is no time`,
+		`--model: "../../etc" is no name`, `--model_type: "speech" is none of text, ner, embed`, `--model_repo_id: "nomic" is no repository`,
+		`--no_redis: "perhaps" is neither`, `--pooling: "sum" is none of`, `--log_format: "xml"`, `--max_inputs: "1e9"`, `--redis_port: "x"`,
+		`--media_allow_cidrs: "10.0.0.0"`, `--media_allow_domains: "a/b"`, `--host: "http://x"`,
+	} {
+		if !strings.Contains(stderr.String(), fault) {
+			t.Errorf("no fault %s", fault)
+		}
+	}
+	if n := strings.Count(stderr.String(), "\n  "); n != 21 {
+		t.Errorf("%d faults", n)
+	}
+	if t.Failed() {
+		t.Log(stderr.String())
+	}
+	if _, faults := read(t, "--model a"); len(faults) != 1 || !strings.HasPrefix(faults[0], "--model_type: is required") {
+		t.Errorf("a model without a type: %v", faults)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	cleanEnv(t)
+	for args, want := range map[string]string{
+		"--version":   "remote-client-server dev",
+		"--help":      "--model_repo_id",
+		"-h":          "--model_repo_id",
+		"demo --help": "Usage: remote-client-server demo",
+	} {
+		var stdout bytes.Buffer
+		if code := run(strings.Fields(args), &stdout, io.Discard); code != 0 || !strings.Contains(stdout.String(), want) {
+			t.Errorf("%s: %d %s", args, code, stdout.String())
+		}
+	}
+}
+
+// TestStartsThatEndAtOnce runs the program where it cannot serve.
+func TestStartsThatEndAtOnce(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	empty := t.TempDir()
+	if err := os.Mkdir(filepath.Join(empty, "hollow"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, args, want string }{
+		{"a type that is to come", "--model_type text", "model type text is not in this build yet"},
+		{"a model of such a type", "--model a --model_type NER", "model type ner is not in this build yet"},
+		{"api keys", "--api_key k", "api keys were given, but they are not in this build yet"},
+		{"a device that is required", "--model_device cuda --require_device", "device cuda is required, but it is not in this build yet"},
+		{"a port in use", "--host 127.0.0.1 --port " + port, "address already in use"},
+		{"no folder", "--port 0 --fail_grace 0 --model Gone --model_type embed --model_repo_id o/gone --model_files " + empty,
+			"there is no folder " + empty + "/gone: put the files of https://huggingface.co/o/gone there"},
+		{"a hollow folder", "--port 0 --fail_grace 0 --model hollow --model_type embed --model_files " + empty,
+			"the folder " + empty + "/hollow holds no config.json: put the files of the model's repository there"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := program(t, c.args)
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != exitStart || !strings.Contains(string(out), c.want) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// program is the program as a process of its own.
+func program(t *testing.T, args string) *exec.Cmd {
+	cleanEnv(t)
+	cmd := exec.Command(os.Args[0], strings.Fields(args)...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// started is a running program and where it listens.
+type started struct {
+	*exec.Cmd
+	url   string
+	lines chan map[string]any // of the log
+}
+
+func start(t *testing.T, args string) *started {
+	t.Helper()
+	s := &started{Cmd: program(t, "--host 127.0.0.1 --port 0 --log_format json "+args), lines: make(chan map[string]any, 100)}
+	stderr, err := s.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Process.Kill() })
+	go func() {
+		defer close(s.lines)
+		for r := bufio.NewScanner(stderr); r.Scan(); {
+			var line map[string]any
+			if json.Unmarshal(r.Bytes(), &line) == nil {
+				s.lines <- line
+			}
+		}
+	}()
+	s.url = "http://" + s.until(t, "listening")["address"].(string)
+	return s
+}
+
+// until reads the log up to a message.
+func (s *started) until(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	limit := time.After(60 * time.Second)
+	for {
+		select {
+		case line, ok := <-s.lines:
+			if !ok {
+				t.Fatalf("the log ended before %q", msg)
+			}
+			if line["msg"] == msg {
+				return line
+			}
+		case <-limit:
+			t.Fatalf("never in the log: %q", msg)
+		}
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := nethttp.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// TestFailedStartKeepsAnswering starts with a folder that is not there: the
+// server says so until the grace has passed.
+func TestFailedStartKeepsAnswering(t *testing.T) {
+	s := start(t, "--fail_grace 1h --model gone --model_type embed --model_files "+t.TempDir())
+	s.until(t, "the start failed")
+	if code, body := get(t, s.url+"/api/health"); code != 503 || body != `{"status":"error"}` {
+		t.Errorf("health: %d %s", code, body)
+	}
+	if code, body := get(t, s.url+"/api/status"); code != 200 || !strings.Contains(body, `"status":"Model configuration not found"`) {
+		t.Errorf("status: %d %s", code, body)
+	}
+	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.Wait()
+	if code := s.ProcessState.ExitCode(); code != exitStart {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestSIGTERMLosesNoRequest ends the program while requests are in flight.
+// Each that was admitted is answered; the program ends with code 0.
+func TestSIGTERMLosesNoRequest(t *testing.T) {
+	s := start(t, "")
+	s.until(t, "try it")
+	if code, body := get(t, s.url+"/api/health"); code != 200 || body != `{"status":"ok"}` {
+		t.Fatalf("health: %d %s", code, body)
+	}
+	body, _ := json.Marshal(map[string]any{"input": strings.Split(strings.Repeat("how long is the day\n", 200), "\n")})
+	const clients = 8
+	results := make(chan string, clients)
+	for range clients {
+		go func() {
+			res, err := nethttp.Post(s.url+"/v1/embeddings", "application/json", bytes.NewReader(body))
+			if err != nil {
+				results <- "refused" // it came after the end
+				return
+			}
+			defer res.Body.Close()
+			if _, err := io.ReadAll(res.Body); err != nil {
+				results <- "lost: " + err.Error()
+				return
+			}
+			results <- res.Status
+		}()
+	}
+	first := <-results // so that some are in flight and some are answered
+	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if first != "200 OK" {
+		t.Errorf("first: %s", first)
+	}
+	for range clients - 1 {
+		switch r := <-results; r {
+		case "200 OK", "refused", "503 Service Unavailable":
+		default:
+			t.Error(r)
+		}
+	}
+	s.until(t, "ended")
+	s.Wait()
+	if code := s.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	cmd := program(t, "demo")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Fatal(err, stderr.String())
+	}
+	for _, s := range sentences {
+		if !strings.Contains(string(out), s) {
+			t.Errorf("no line %q in\n%s", s, out)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	var b strings.Builder
+	printTable(&b, []string{"left", "also left", "up"}, [][]float32{{1, 0}, {0.8, 0.6}, {0, 1}})
+	const want = "                   1     2     3   closest\n" +
+		"  1  left       1.00  0.80  0.00        2\n" +
+		"  2  also left  0.80  1.00  0.60        1\n" +
+		"  3  up         0.00  0.60  1.00        2\n"
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for in, want := range map[string]string{
+		"0.0.0.0:8888": "localhost:8888", "[::]:1": "localhost:1", "127.0.0.1:5": "127.0.0.1:5", "[::1]:5": "[::1]:5",
+	} {
+		if got := reachable(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}

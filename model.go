@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"remote-client-server/models/embed"
+	"remote-client-server/runtime/cpu"
+)
+
+// checkFolder says what is missing in the model's folder before anything large
+// is read.
+func (c *config) checkFolder() error {
+	what := "the files of the model's repository"
+	if c.repoID != "" {
+		what = "the files of https://huggingface.co/" + c.repoID
+	}
+	info, err := os.Stat(c.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s: put %s there (config.json, tokenizer.json, model.safetensors ...); downloading is %w", c.dir, what, errNotYet)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder", c.dir)
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "config.json")); err != nil {
+		if modules, _ := filepath.Glob(filepath.Join(c.dir, "*", "config.json")); len(modules) == 0 {
+			return fmt.Errorf("the folder %s holds no config.json: put %s there", c.dir, what)
+		}
+	}
+	return nil
+}
+
+// loadEmbed reads the embedding model onto the CPU.
+func (c *config) loadEmbed() (*embed.Model, error) {
+	b, err := cpu.New(cpu.Options{Threads: c.threads})
+	if err != nil {
+		return nil, err
+	}
+	o := embed.LoadOptions{Pooling: c.pooling, DType: c.dtype}
+	if c.builtin {
+		return embed.Builtin(b, o)
+	}
+	m, err := embed.Load(b, c.dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.dir, err)
+	}
+	return m, nil
+}

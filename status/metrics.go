@@ -1,0 +1,136 @@
+// Package status is the noticeboard: what the server does, as Prometheus reads
+// it. The gauge modelserver_queue_size is what autoscalers look at; its name is
+// a promise.
+package status
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	vm "github.com/VictoriaMetrics/metrics"
+)
+
+// Bounds of the histograms' buckets: seconds from half a millisecond to the
+// job timeout, and powers of two for sizes.
+var (
+	seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+	jobs    = vm.ExponentialBuckets(1, 2, 9)  // to 256
+	tokens  = vm.ExponentialBuckets(8, 4, 10) // to 2 million
+)
+
+// classes label requests by the hundred of their status.
+var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// outcomes label jobs by how they ended; Job maps others to failed.
+var outcomes = [...]string{"done", "failed", "cancelled", "timeout", "refused"}
+
+// Metrics count what one server does. Its methods are safe for concurrent use
+// and take no lock but that of the histogram they add to.
+type Metrics struct {
+	set       *vm.Set
+	requests  map[string]*routeMetrics
+	jobs      map[string]*vm.Counter
+	wait      *vm.PrometheusHistogram
+	batchJobs *vm.PrometheusHistogram
+	batchCost *vm.PrometheusHistogram
+	inputs    *vm.Counter
+	tokens    *vm.Counter
+	cut       *vm.Counter
+	panics    *vm.Counter
+}
+
+type routeMetrics struct {
+	classes [len(classes)]*vm.Counter
+	took    *vm.PrometheusHistogram
+}
+
+// New returns metrics for a server with these routes, one of which must be
+// "other". The functions are called for each page.
+func New(routes []string, queueSize func() int, ready func() bool) *Metrics {
+	set := vm.NewSet()
+	m := &Metrics{
+		set:       set,
+		requests:  make(map[string]*routeMetrics, len(routes)),
+		jobs:      make(map[string]*vm.Counter, len(outcomes)),
+		wait:      set.NewPrometheusHistogramExt("modelserver_queue_wait_seconds", seconds),
+		batchJobs: set.NewPrometheusHistogramExt("modelserver_batch_jobs", jobs),
+		batchCost: set.NewPrometheusHistogramExt("modelserver_batch_tokens", tokens),
+		inputs:    set.NewCounter("modelserver_inputs_total"),
+		tokens:    set.NewCounter("modelserver_prompt_tokens_total"),
+		cut:       set.NewCounter("modelserver_truncated_inputs_total"),
+		panics:    set.NewCounter("modelserver_panics_total"),
+	}
+	set.NewGauge("modelserver_queue_size", func() float64 { return float64(queueSize()) })
+	set.NewGauge("modelserver_ready", func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	})
+	for _, outcome := range outcomes {
+		m.jobs[outcome] = set.NewCounter(fmt.Sprintf("modelserver_jobs_total{outcome=%q}", outcome))
+	}
+	for _, route := range routes {
+		r := &routeMetrics{took: set.NewPrometheusHistogramExt(fmt.Sprintf("modelserver_request_duration_seconds{route=%q}", route), seconds)}
+		for i, class := range classes {
+			r.classes[i] = set.NewCounter(fmt.Sprintf("modelserver_requests_total{route=%q,status=%q}", route, class))
+		}
+		m.requests[route] = r
+	}
+	return m
+}
+
+// Request counts an answered request.
+func (m *Metrics) Request(route string, status int, took time.Duration) {
+	r, ok := m.requests[route]
+	if !ok {
+		r = m.requests["other"]
+	}
+	r.classes[min(max(status/100-1, 0), len(classes)-1)].Inc()
+	r.took.Update(took.Seconds())
+}
+
+// Job counts a job that has ended or was refused, and the time it waited.
+func (m *Metrics) Job(outcome string, waited time.Duration) {
+	c, ok := m.jobs[outcome]
+	if !ok {
+		c = m.jobs["failed"]
+	}
+	c.Inc()
+	if outcome != "refused" {
+		m.wait.Update(waited.Seconds())
+	}
+}
+
+// Inputs counts answered inputs, their tokens, and how many were cut to the
+// model's length.
+func (m *Metrics) Inputs(inputs, tokens, cut int) {
+	m.inputs.Add(inputs)
+	m.tokens.Add(tokens)
+	m.cut.Add(cut)
+}
+
+// Batch records what the worker runs together: jobs and their tokens.
+func (m *Metrics) Batch(jobs, tokens int) {
+	m.batchJobs.Update(float64(jobs))
+	m.batchCost.Update(float64(tokens))
+}
+
+// Panic counts a panic that was caught.
+func (m *Metrics) Panic() { m.panics.Inc() }
+
+// Model publishes what is served, as labels of a gauge that is always 1.
+func (m *Metrics) Model(name, kind, family, dtype, device, version string) {
+	m.set.GetOrCreateGauge(fmt.Sprintf("modelserver_model_info{name=%s,type=%s,family=%s,dtype=%s,device=%s,version=%s}",
+		label(name), label(kind), label(family), label(dtype), label(device), label(version)), func() float64 { return 1 })
+}
+
+// WriteMetrics writes the page: this server's metrics and the process's.
+func (m *Metrics) WriteMetrics(w io.Writer) {
+	p := page{w: w}
+	m.set.WritePrometheus(&p)
+	vm.WriteProcessMetrics(&p)
+	vm.WriteFDMetrics(&p)
+	p.flush()
+}
