@@ -6,6 +6,7 @@
 package embed
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -110,7 +111,7 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 		return form{}, err
 	}
 	defer tensors.Close()
-	precision, err := m.backend.Precision(o.DType, tensors.Stored())
+	precision, err := m.backend.Precision(cmp.Or(o.DType, "auto"), tensors.Stored())
 	if err != nil {
 		return form{}, err
 	}

@@ -178,6 +178,9 @@ def build():
                max_position_embeddings=48), add_pooling_layer=False), wp, 48, ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"],
                prompts={"query": "search query: ", "doc": "the "}, default_prompt="query", include_prompt=False,
                dense=(72, "torch.nn.modules.linear.Identity", True), **BERT_SPECIAL)
+    # what repositories looked like in 2020; see age()
+    repository("bert-old", BertModel(BertConfig(vocab_size=v, hidden_size=20, num_hidden_layers=2, num_attention_heads=2, intermediate_size=30,
+               max_position_embeddings=64), add_pooling_layer=False), wp, 60, ["mean"], **BERT_SPECIAL)
     bpe = roberta_bpe()
     v = bpe.get_vocab_size()
     repository("roberta", RobertaModel(RobertaConfig(vocab_size=v, hidden_size=30, num_hidden_layers=2, num_attention_heads=5, intermediate_size=44,
@@ -238,6 +241,27 @@ def variant(src, dst, state=None, config=None):
             json.dump(config, f)
 
 
+def age(path):
+    """Rewrites a repository in the layout of 2020: a torch file of the pre-training class with gamma and beta, vocab.txt, no modules."""
+    state = {k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v for k, v in load_file(f"{path}/model.safetensors").items()}
+    state = {"bert." + k: v for k, v in state.items()}
+    state["bert.embeddings.position_ids"] = torch.arange(64)[None]
+    state["cls.predictions.bias"] = torch.zeros(8)
+    torch.save(state, f"{path}/pytorch_model.bin", _use_new_zipfile_serialization=False)
+    config = json.load(open(f"{path}/config.json"))
+    keep = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings", "vocab_size", "layer_norm_eps", "hidden_act")
+    with open(f"{path}/config.json", "w") as f:
+        json.dump({"architectures": ["BertForPreTraining"], **{k: config[k] for k in keep}}, f)
+    vocab = json.load(open(f"{path}/tokenizer.json"))["model"]["vocab"]
+    with open(f"{path}/vocab.txt", "w") as f:
+        f.writelines(w + "\n" for w in sorted(vocab, key=vocab.get))
+    with open(f"{path}/tokenizer_config.json", "w") as f:
+        json.dump({"do_lower_case": True, "model_max_length": 60}, f)
+    for name in ("model.safetensors", "tokenizer.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+        os.remove(f"{path}/{name}")
+    shutil.rmtree(f"{path}/1_Pooling")
+
+
 # Variants share the reference of the form that transformers reads.
 SAME_AS = {"nomic-native": "nomic", "nomic-original": "nomic", "gte-native": "gte", "gte-original": "gte"}
 
@@ -269,5 +293,6 @@ if __name__ == "__main__":
         print(path, result["repositories"][path]["max"], len(result["repositories"][path]["runs"]))
     for name, same in SAME_AS.items():
         result["repositories"][name] = result["repositories"][same]
+    age("bert-old")
     with gzip.GzipFile("expected.json.gz", "wb", mtime=0) as f:
         f.write(json.dumps(result).encode())
