@@ -50,6 +50,8 @@ const (
 	// BFloat16 rounds weights to bfloat16 and, where the device multiplies such pairs, activations too; sums stay
 	// float32.
 	BFloat16
+	// Float16 rounds float32 weights to float16; activations stay as they are.
+	Float16
 	// Q8 is symmetric 8-bit in blocks of 32 along K with one float16 scale each.
 	Q8
 	// Q4 is the same with 4 bits.
@@ -57,7 +59,7 @@ const (
 )
 
 func (f Format) String() string {
-	return [...]string{"stored", "bfloat16", "q8", "q4"}[f]
+	return [...]string{"stored", "bfloat16", "float16", "q8", "q4"}[f]
 }
 
 // Precision is the number formats of one component, decided once at load.

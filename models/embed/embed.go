@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"sort"
 	"strings"
 	"sync"
@@ -88,7 +89,11 @@ func load(b runtime.Backend, dir repo.Folder, o LoadOptions) (*Model, error) {
 		}()
 		m.tokens, tokenErr = folder.Tokenizer()
 	})
-	f, err := m.build(dir, config, modules, o)
+	var f form
+	err = m.guarded(func() (err error) {
+		f, err = m.build(dir, config, modules, o)
+		return err
+	})
 	tokens.Wait()
 	if err = errors.Join(err, tokenErr); err == nil {
 		err = m.finish(f)
@@ -98,6 +103,17 @@ func load(b runtime.Backend, dir repo.Folder, o LoadOptions) (*Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// guarded turns a fault into an error: a mapped file that shrinks while it is read has no pages any more.
+func (m *Model) guarded(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading the weights: %v", p)
+		}
+	}()
+	return read()
 }
 
 // build makes the network and the steps behind it.

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"remote-client-server/models/nn"
+	"remote-client-server/runtime"
+	"remote-client-server/runtime/checkpoint"
+	"remote-client-server/runtime/cpu"
 	"remote-client-server/runtime/ref"
 )
 
@@ -209,5 +213,35 @@ func TestAnEndedContextStopsTheRun(t *testing.T) {
 	cancel()
 	if _, err := m.Run(ctx, []Text{{IDs: []int32{2, 3}}}, Options{}); err == nil {
 		t.Error("the run goes on")
+	}
+}
+
+// A weights file that shrinks while it is mapped faults in whoever reads it; the load fails and the process goes on.
+func TestWeightsThatShrinkWhileTheyAreRead(t *testing.T) {
+	dir := copyRepository(t, "bert-wide")
+	path := filepath.Join(dir, "model.safetensors")
+	c, err := checkpoint.File(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := os.Truncate(path, 4096); err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 2} {
+		b, err := cpu.New(cpu.Options{Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &Model{backend: b}
+		err = m.guarded(func() error {
+			w := nn.Bind(c, b.Load("x", runtime.Precision{}))
+			w.Linear("encoder.layer.0.intermediate.dense", 192, 128, runtime.None)
+			return w.Err()
+		})
+		if err == nil || !strings.Contains(err.Error(), "reading the weights") {
+			t.Errorf("%d threads: %v", threads, err)
+		}
+		b.Close()
 	}
 }

@@ -1,0 +1,5 @@
+package cpu
+
+func nativeLevels() []*level {
+	return []*level{{"neon", "neon", 4, 6, 16, neonKernels()}}
+}
