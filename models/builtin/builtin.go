@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-//go:embed all:embed
+//go:embed embed
 var files embed.FS
 
 // Embed is an embedding model for short English texts, in the layout of a repository.
