@@ -37,7 +37,7 @@ func TestPrecisionNamesWhatThereIs(t *testing.T) {
 	}
 	defer b.Close()
 	for dtype, want := range map[string]runtime.Format{
-		"auto": runtime.Stored, "float32": runtime.Stored, "float16": runtime.Stored, "bfloat16": runtime.BFloat16,
+		"auto": runtime.Stored, "float32": runtime.Stored, "float16": runtime.Float16, "bfloat16": runtime.BFloat16,
 		"q8": runtime.Q8, "q4": runtime.Q4,
 	} {
 		p, err := b.Precision(dtype, runtime.BF16)
