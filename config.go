@@ -31,6 +31,7 @@ type config struct {
 
 	jobTimeout   time.Duration
 	queueSize    int
+	queueTokens  int
 	maxBody      int
 	maxInputs    int
 	failGrace    time.Duration
@@ -54,6 +55,9 @@ var dtypes = map[string]string{
 
 var poolings = []string{"cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"}
 
+// maxThreads is the most that the CPU backend takes.
+const maxThreads = 1024
+
 // modelFiles is where images of the deployments keep their models.
 const modelFiles = "/app/model_files"
 
@@ -66,9 +70,10 @@ func (l *line) config() (*config, []string) {
 		dtype:        dtypes[r.oneOf("dtype", or(l.DType, "auto"), keys(dtypes))],
 		device:       r.device(l.ModelDevice),
 		require:      r.toggle("require_device", l.RequireDevice, false),
-		threads:      r.int("threads", l.Threads, 0, 0, 4096),
+		threads:      r.int("threads", l.Threads, 0, 0, maxThreads),
 		jobTimeout:   r.time("job_timeout", l.JobTimeout, 300*time.Second),
 		queueSize:    r.int("queue_size", l.QueueSize, 512, 1, 1<<20),
+		queueTokens:  r.int("queue_tokens", l.QueueTokens, 4<<20, 1, 1<<31-1),
 		maxBody:      r.size("max_body", l.MaxBody, 64<<20),
 		maxInputs:    r.int("max_inputs", l.MaxInputs, 2048, 1, 1<<20),
 		failGrace:    r.time("fail_grace", l.FailGrace, 30*time.Second),
@@ -77,8 +82,8 @@ func (l *line) config() (*config, []string) {
 		keys:         len(l.APIKey) > 0 || l.APIKeyFile != "",
 		logFormat:    r.oneOf("log_format", or(l.LogFormat, "auto"), []string{"auto", "text", "json"}),
 	}
-	if l.Pooling != "" {
-		c.pooling = r.oneOf("pooling", l.Pooling, poolings)
+	if p := strings.TrimSpace(l.Pooling); p != "" {
+		c.pooling = r.oneOf("pooling", p, poolings)
 	}
 	// Of no effect on the CPU, whose results never depend on the batch.
 	r.toggle("batch_invariant", l.BatchInvariant, true)
@@ -139,10 +144,10 @@ func (r *checker) oneOf(flag, value string, allowed []string) string {
 }
 
 func (r *checker) int(flag, value string, def, lo, hi int) int {
-	if value == "" {
+	if value = strings.TrimSpace(value); value == "" {
 		return def
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(value))
+	n, err := strconv.Atoi(value)
 	if err != nil || n < lo || n > hi {
 		r.fault(flag, "%q is no whole number from %d to %d", value, lo, hi)
 	}
@@ -151,14 +156,14 @@ func (r *checker) int(flag, value string, def, lo, hi int) int {
 
 // time reads seconds or a duration in Go's notation.
 func (r *checker) time(flag, value string, def time.Duration) time.Duration {
-	if value == "" {
+	if value = strings.TrimSpace(value); value == "" {
 		return def
 	}
 	const most = 7 * 24 * time.Hour
-	d, err := time.ParseDuration(strings.TrimSpace(value))
+	d, err := time.ParseDuration(value)
 	if err != nil {
 		var s float64
-		if s, err = strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil && s >= 0 && s <= most.Seconds() {
+		if s, err = strconv.ParseFloat(value, 64); err == nil && s >= 0 && s <= most.Seconds() {
 			d = time.Duration(s * float64(time.Second))
 		} else {
 			d = -1
@@ -174,10 +179,10 @@ var units = map[string]int{"": 1, "b": 1, "k": 1 << 10, "kb": 1e3, "kib": 1 << 1
 
 // size reads bytes, with or without a unit.
 func (r *checker) size(flag, value string, def int) int {
-	if value == "" {
+	if value = strings.TrimSpace(value); value == "" {
 		return def
 	}
-	v := strings.ToLower(strings.TrimSpace(value))
+	v := strings.ToLower(value)
 	digits := strings.TrimRight(v, "abcdefghijklmnopqrstuvwxyz ")
 	n, err := strconv.Atoi(digits)
 	unit, ok := units[strings.TrimSpace(v[len(digits):])]

@@ -36,6 +36,7 @@ type flags struct {
 
 	JobTimeout   string `name:"job_timeout" env:"JOB_TIMEOUT" group:"Limits" placeholder:"TIME" help:"Longest processing of a job, in seconds or like 5m (300)."`
 	QueueSize    string `name:"queue_size" env:"QUEUE_SIZE" group:"Limits" placeholder:"N" help:"Most jobs that wait (512)."`
+	QueueTokens  string `name:"queue_tokens" env:"QUEUE_TOKENS" group:"Limits" placeholder:"N" help:"Most tokens that wait; a job with more is taken only when none waits (4194304)."`
 	MaxBody      string `name:"max_body" env:"MAX_BODY" group:"Limits" placeholder:"SIZE" help:"Largest body of a request (64MiB)."`
 	MaxInputs    string `name:"max_inputs" env:"MAX_INPUTS" group:"Limits" placeholder:"N" help:"Most inputs of an embeddings request (2048)."`
 	FailGrace    string `name:"fail_grace" env:"FAIL_GRACE" group:"Limits" placeholder:"TIME" help:"How long a failed start keeps answering before the end (30)."`

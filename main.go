@@ -1,8 +1,9 @@
 // Command remote-client-server serves one model over HTTP.
 //
-// Exit codes: 0 after SIGTERM or SIGINT once the admitted jobs have ended, 1
-// for a start that failed or a port in use, 2 for wrong flags or environment
-// variables, 3 for a lost device.
+// Exit codes: 0 after SIGTERM or SIGINT once the admitted jobs have ended and
+// their answers are taken, 1 for a failed start, a port in use or a drain that
+// its limit cut short, 2 for wrong flags or environment variables, 3 for a lost
+// device.
 package main
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,10 +13,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"remote-client-server/http"
 )
 
 // asProgram makes the test binary be the program itself, so that a test can
@@ -110,7 +114,7 @@ func TestDefaults(t *testing.T) {
 	c, faults := read(t, "")
 	want := &config{
 		host: "0.0.0.0", port: 8888, name: "builtin-embed", kind: "embed", builtin: true, dtype: "auto", device: "auto",
-		jobTimeout: 300 * time.Second, queueSize: 512, maxBody: 64 << 20, maxInputs: 2048,
+		jobTimeout: 300 * time.Second, queueSize: 512, queueTokens: 4 << 20, maxBody: 64 << 20, maxInputs: 2048,
 		failGrace: 30 * time.Second, drainTimeout: 30 * time.Second, logFormat: "auto",
 	}
 	if len(faults) > 0 || !reflect.DeepEqual(c, want) {
@@ -187,6 +191,9 @@ func TestValues(t *testing.T) {
 		{"--dtype f32", "", func(c *config) any { return c.dtype }, "float32"},
 		{"--pooling CLS", "", func(c *config) any { return c.pooling }, "cls"},
 		{"--threads 2", "", func(c *config) any { return c.threads }, 2},
+		{"--threads 1024", "", func(c *config) any { return c.threads }, 1024},
+		{"--queue_tokens 100000", "", func(c *config) any { return c.queueTokens }, 100_000},
+		{"", "QUEUE_TOKENS=1", func(c *config) any { return c.queueTokens }, 1},
 		{"--job_timeout 1.5", "", func(c *config) any { return c.jobTimeout }, 1500 * time.Millisecond},
 		{"--job_timeout 2m", "", func(c *config) any { return c.jobTimeout }, 2 * time.Minute},
 		{"--fail_grace 0", "", func(c *config) any { return c.failGrace }, time.Duration(0)},
@@ -252,8 +259,27 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	if t.Failed() {
 		t.Log(stderr.String())
 	}
+	for _, n := range []string{"1025", "4096"} { // as the backend has it
+		if _, faults := read(t, "--threads "+n); len(faults) != 1 || !strings.Contains(faults[0], "from 0 to 1024") {
+			t.Errorf("%s threads: %v", n, faults)
+		}
+	}
 	if _, faults := read(t, "--model a"); len(faults) != 1 || !strings.HasPrefix(faults[0], "--model_type: is required") {
 		t.Errorf("a model without a type: %v", faults)
+	}
+}
+
+// TestBlankValues gives flags that say nothing, which counts as not given.
+func TestBlankValues(t *testing.T) {
+	cleanEnv(t)
+	args := []string{"--queue_size= ", "--job_timeout", "\t", "--max_body", "", "--pooling= ", "--port", " "}
+	l, err := readLine(args, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, faults := l.config()
+	if len(faults) > 0 || c.port != 8888 || c.queueSize != 512 || c.jobTimeout != 300*time.Second || c.maxBody != 64<<20 || c.pooling != "" {
+		t.Errorf("%+v, %v", c, faults)
 	}
 }
 
@@ -316,13 +342,15 @@ func program(t *testing.T, args string) *exec.Cmd {
 // started is a running program and where it listens.
 type started struct {
 	*exec.Cmd
-	url   string
-	lines chan map[string]any // of the log
+	url    string
+	lines  chan map[string]any // of the log
+	stdout bytes.Buffer        // complete after Wait
 }
 
 func start(t *testing.T, args string) *started {
 	t.Helper()
 	s := &started{Cmd: program(t, "--host 127.0.0.1 --port 0 --log_format json "+args), lines: make(chan map[string]any, 100)}
+	s.Stdout = &s.stdout
 	stderr, err := s.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -397,6 +425,22 @@ func TestFailedStartKeepsAnswering(t *testing.T) {
 	}
 }
 
+// TestUnusableFiles starts with a repository whose files are broken.
+func TestUnusableFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type": 5`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, "--fail_grace 1h --model broken --model_type embed --model_files "+dir)
+	s.until(t, "the start failed")
+	if code, body := get(t, s.url+"/api/status"); code != 200 || !strings.Contains(body, `"status":"Model configuration not found"`) {
+		t.Errorf("status: %d %s", code, body)
+	}
+	if p := failure(errors.New("no memory")); p != http.LoadFailed {
+		t.Errorf("a failure that no file caused: %v", p)
+	}
+}
+
 // TestSIGTERMLosesNoRequest ends the program while requests are in flight.
 // Each that was admitted is answered; the program ends with code 0.
 func TestSIGTERMLosesNoRequest(t *testing.T) {
@@ -441,6 +485,69 @@ func TestSIGTERMLosesNoRequest(t *testing.T) {
 	s.Wait()
 	if code := s.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+	want := "curl " + s.url + `/v1/embeddings -H 'Content-Type: application/json' -d '{"input": "Where is the library?"}'` + "\n"
+	if got := s.stdout.String(); got != want {
+		t.Errorf("stdout %q, want %q", got, want)
+	}
+}
+
+// busy occupies the worker with a job that would take minutes, and returns its
+// stream behind the first event.
+func (s *started) busy(t *testing.T) *bufio.Reader {
+	t.Helper()
+	text := strings.Repeat("how long is the day ", 200)
+	return s.stream(t, strings.Split(strings.Repeat(text+"\n", 2000)+text, "\n"), "processing")
+}
+
+// stream sends texts and reads the first event, which must hold a word.
+func (s *started) stream(t *testing.T, texts []string, word string) *bufio.Reader {
+	t.Helper()
+	body, _ := json.Marshal(map[string]any{"input": texts})
+	res, err := nethttp.Post(s.url+"/api/generate", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	r := bufio.NewReader(res.Body)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, word) {
+		t.Fatalf("%v %s", err, line)
+	}
+	return r
+}
+
+// TestDrainCutShort ends the program while a job runs, and gives it no time.
+func TestDrainCutShort(t *testing.T) {
+	s := start(t, "--drain_timeout 0")
+	s.until(t, "try it")
+	r := s.busy(t)
+	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil || !strings.Contains(string(rest), `"status": "cancelled"`) {
+		t.Errorf("%v %s", err, rest)
+	}
+	s.until(t, "ended")
+	s.Wait()
+	if code := s.ProcessState.ExitCode(); code != exitCut {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestQueueTokens lets no second job wait.
+func TestQueueTokens(t *testing.T) {
+	s := start(t, "--queue_tokens 10 --drain_timeout 0")
+	s.until(t, "try it")
+	s.busy(t)
+	s.stream(t, []string{"one that waits, with more than ten tokens in its only text"}, "waiting")
+	res, err := nethttp.Post(s.url+"/v1/embeddings", "application/json", strings.NewReader(`{"input":"a"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); res.StatusCode != 429 || err != nil || n < 1 {
+		t.Errorf("%d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
 }
 

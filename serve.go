@@ -40,10 +40,14 @@ func serve(c *config, stdout io.Writer) int {
 	}()
 	slog.Info("listening", "address", h.address, "version", build())
 	return h.live(ctx, func() {
-		if try := h.curl(); c.logFormat == "json" {
+		try := h.curl()
+		if c.logFormat == "json" {
 			slog.Info("try it", "command", try)
-		} else {
+		}
+		if isTerminal(stdout) {
 			fmt.Fprintf(stdout, "\nTry it:\n  %s\n\n", try)
+		} else {
+			fmt.Fprintln(stdout, try)
 		}
 	})
 }
@@ -64,6 +68,7 @@ func open(c *config) (*house, error) {
 	h := &house{config: c, served: make(chan error, 1), worked: make(chan error, 1)}
 	h.queue = queue.New(queue.Options{
 		Jobs:    c.queueSize,
+		Cost:    c.queueTokens,
 		Timeout: c.jobTimeout,
 		OnTake: func(batch []*queue.Job) {
 			tokens := 0
@@ -118,19 +123,27 @@ func (h *house) live(ctx context.Context, ready func()) int {
 		slog.Error("the worker ended", "error", err)
 		code = exitStart
 	}
-	h.drain()
+	if err := h.drain(); err != nil && code == exitOK {
+		code = exitCut
+	}
 	return code
 }
 
-// drain lets the admitted jobs finish.
-func (h *house) drain() {
+// exitCut is the exit code of a drain that the limit cut short: admitted jobs
+// were cancelled, or answers were not taken in time.
+const exitCut = 1
+
+// drain lets the admitted jobs finish and their clients take the answers.
+func (h *house) drain() error {
 	slog.Info("draining", "waiting", h.queue.Waiting(), "limit", h.config.drainTimeout.String())
 	limit, cancel := context.WithTimeout(context.Background(), h.config.drainTimeout)
 	defer cancel()
-	if err := h.server.Drain(limit); err != nil {
+	err := h.server.Drain(limit)
+	if err != nil {
 		slog.Warn("some requests were cut short", "error", err)
 	}
 	slog.Info("ended")
+	return err
 }
 
 // failed keeps answering for a while, so that whoever waits for the start can
@@ -156,7 +169,7 @@ func (h *house) load() error {
 	h.server.SetPhase(http.Loading)
 	m, err := c.loadEmbed()
 	if err != nil {
-		h.server.SetPhase(http.LoadFailed)
+		h.server.SetPhase(failure(err))
 		return err
 	}
 	go func() {
@@ -165,6 +178,15 @@ func (h *house) load() error {
 	h.announce(m)
 	h.server.Ready(http.Loaded{Embed: m, Tokenizer: m.Tokenizer()})
 	return nil
+}
+
+// failure is the phase after a start that failed with err: clients tell a
+// repository that cannot be used from a machine that cannot run it.
+func failure(err error) http.Phase {
+	if errors.Is(err, embed.ErrFiles) {
+		return http.FilesUnfit
+	}
+	return http.LoadFailed
 }
 
 // announce says what was loaded, in the log and in the metrics.
@@ -193,7 +215,7 @@ func guard(what string, f func() error) (err error) {
 
 // curl is a command that asks the server something.
 func (h *house) curl() string {
-	return fmt.Sprintf(`curl http://%s/v1/embeddings -d '{"input": "Where is the library?"}'`, reachable(h.address))
+	return fmt.Sprintf(`curl http://%s/v1/embeddings -H 'Content-Type: application/json' -d '{"input": "Where is the library?"}'`, reachable(h.address))
 }
 
 // reachable is the address by which this machine reaches a listener.

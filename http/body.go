@@ -1,6 +1,9 @@
 package http
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Bounds of a request's small fields.
 const (
@@ -19,20 +22,27 @@ func (c *call) limits() limits {
 	return limits{c.s.opt.MaxInputs, c.s.opt.StrictFields, c.to.prefix == apiPrefix}
 }
 
-// fields reads an object whose fields are known by name: field returns false
-// for one that is not, which then is an error or a warning. null stands for a
-// field that is not there.
-func (l limits) fields(body []byte, warnings *[]string, field func(r *jsonReader, key string) (bool, error)) error {
+// fields reads an object of known fields: field reads the value of each. Any
+// other field is a warning or, where the limits are strict, an error. null
+// stands for a field that is not there. A known field that is given twice is an
+// error: two parsers could take one or the other.
+func (l limits) fields(body []byte, known []string, warnings *[]string, field func(r *jsonReader, key string) error) error {
 	r := &jsonReader{text: body, lenient: l.lenient}
+	seen := 0 // bits of known
 	err := r.object(func(key string) error {
-		if r.null() {
+		i := slices.Index(known, key)
+		if i >= 0 {
+			if seen&(1<<i) != 0 {
+				return bad("", "given twice")
+			}
+			seen |= 1 << i
+		}
+		switch {
+		case r.null():
 			return nil
-		}
-		known, err := field(r, key)
-		if known || err != nil {
-			return err
-		}
-		if l.strict {
+		case i >= 0:
+			return field(r, key)
+		case l.strict:
 			return bad("", "unknown field")
 		}
 		warn(warnings, "unknown field %q was ignored", shorten(key))
@@ -44,9 +54,13 @@ func (l limits) fields(body []byte, warnings *[]string, field func(r *jsonReader
 	return r.end()
 }
 
+// warn adds a warning, unless it was given already.
 func warn(warnings *[]string, format string, args ...any) {
-	if len(*warnings) < maxWarnings {
-		*warnings = append(*warnings, fmt.Sprintf(format, args...))
+	if len(*warnings) == maxWarnings {
+		return
+	}
+	if w := fmt.Sprintf(format, args...); !slices.Contains(*warnings, w) {
+		*warnings = append(*warnings, w)
 	}
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -25,6 +26,10 @@ type call struct {
 	started time.Time
 	// the answer is a stream, which reports itself when it ends
 	streams bool
+	read    bool            // the body was asked for
+	taken   int64           // of Server.bodies
+	client  context.Context // set by enter; ends when the client goes
+	watched *conn           // set by enter until leave
 }
 
 // newCall sets what every answer carries.
@@ -36,10 +41,10 @@ func (s *Server) newCall(ctx *fasthttp.RequestCtx) *call {
 		h.SetBytesV("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Credentials", "true")
 		h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Job-Id, Retry-After")
-		h.Set("Vary", "Origin")
 	} else {
 		h.Set("Access-Control-Allow-Origin", "*")
 	}
+	h.Set("Vary", "Origin")
 	id := ctx.Request.Header.Peek("X-Request-Id")
 	if printable(id) {
 		h.SetBytesV("X-Request-Id", id)
@@ -65,16 +70,12 @@ func newRequestID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// keepBody is the size up to which a connection keeps its buffer for the body
-// of its next request.
-const keepBody = 1 << 20
-
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	s.safely(ctx, (*call).answer)
-	if cap(ctx.Request.Body()) > keepBody {
-		ctx.Request.SwapBody(nil)
-	}
+	s.safely(ctx, func(c *call) {
+		c.answer()
+		c.leaveBody()
+	})
 }
 
 // answer sends the request to its route.
@@ -169,7 +170,7 @@ func (c *call) preflight() bool {
 	}
 	c.to.route = preflightRoute
 	out := &c.ctx.Response.Header
-	out.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS")
+	out.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	if ask := in.Peek("Access-Control-Request-Headers"); len(ask) > 0 {
 		out.SetBytesV("Access-Control-Allow-Headers", ask)
 	}

@@ -1,8 +1,10 @@
 package http
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,46 +21,37 @@ const (
 	headerBytes = 16 << 10
 )
 
-// maxConns is the most connections at a time; the next one gets a 503.
-const maxConns = 16 << 10
-
-// listener hands out connections of the type below.
-type listener struct {
-	net.Listener
-	stall time.Duration // stallTime, or less in a test
-}
-
-func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	w := &conn{Conn: c, stall: l.stall}
-	if s, ok := c.(syscall.Conn); ok {
-		w.raw, _ = s.SyscallConn()
-	}
-	return w, nil
-}
-
 // conn is a client's connection. A write fails once the client has not taken
 // writeChunk bytes within stall: unlike a limit on the whole answer, that ends a reader
 // that has stopped and spares one that is slow, or a stream that is long.
 type conn struct {
 	net.Conn
-	stall  time.Duration   // see Write
+	ln     *listener
 	raw    syscall.RawConn // nil where the system has none
 	unread atomic.Bool     // a body was refused before it was read
+	owed   atomic.Bool     // the answer of an admitted job is not out yet
+	closed atomic.Bool
+}
+
+// Read is called for the next request when the last answer has been flushed.
+func (c *conn) Read(b []byte) (int, error) {
+	c.settle()
+	return c.Conn.Read(b)
 }
 
 func (c *conn) Write(b []byte) (int, error) {
 	written := 0
 	for {
 		n := min(len(b), writeChunk)
-		if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		if err := c.SetWriteDeadline(time.Now().Add(c.ln.stall)); err != nil {
 			return written, err
 		}
 		m, err := c.Conn.Write(b[:n])
 		written += m
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.owed.CompareAndSwap(true, false) {
+			c.ln.owed.Add(-1)
+			c.ln.lost.Add(1)
+		}
 		if err != nil || n == len(b) {
 			return written, err
 		}
@@ -77,7 +70,26 @@ func (c *conn) Close() error {
 			}
 		}
 	}
-	return c.Conn.Close()
+	c.settle()
+	err := c.Conn.Close()
+	if c.closed.CompareAndSwap(false, true) {
+		c.ln.open.Add(-1)
+	}
+	return err
+}
+
+// owe notes that a job of this client was admitted: the server does not end
+// before the answer is out, or the time for it is over.
+func (c *conn) owe() {
+	if c.owed.CompareAndSwap(false, true) {
+		c.ln.owed.Add(1)
+	}
+}
+
+func (c *conn) settle() {
+	if c.owed.CompareAndSwap(true, false) {
+		c.ln.owed.Add(-1)
+	}
 }
 
 // gone says whether the client has closed the connection.

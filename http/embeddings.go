@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,8 +12,10 @@ import (
 	"remote-client-server/runtime/queue"
 )
 
-// prepare turns the request into work for the model m.
-func (q *embedRequest) prepare(m Embedder) (*embed.Work, error) {
+// prepare turns the request into work for the model m. Between two inputs it
+// looks whether that is still wanted. What it has read of the request it lets
+// go of.
+func (q *embedRequest) prepare(m Embedder, wanted func() error) (*embed.Work, error) {
 	o := embed.Options{Dimensions: q.dimensions, Raw: q.raw}
 	warning, err := m.CheckOptions(o)
 	if err != nil {
@@ -24,46 +27,71 @@ func (q *embedRequest) prepare(m Embedder) (*embed.Work, error) {
 	if err := q.choosePrompt(m.Info().Prompts); err != nil {
 		return nil, err
 	}
-	texts := make([]embed.Text, 0, max(len(q.texts), len(q.ids)))
-	cut := 0
-	for i, s := range q.texts {
-		t, err := m.Encode(s, q.promptName, q.prompt)
-		if err != nil {
-			return nil, bad("input["+strconv.Itoa(i)+"]", "%v", err)
-		}
-		texts = append(texts, t)
-	}
-	for i, ids := range q.ids {
-		t, err := m.Check(ids)
-		if err != nil {
-			return nil, bad("input["+strconv.Itoa(i)+"]", "%v", err)
-		}
-		texts = append(texts, t)
-	}
-	if q.ids != nil && (q.prompt != "" || q.promptName != "") {
+	if q.ids != nil && (q.prompt != nil || q.promptName != "") {
 		warn(&q.warnings, "no prompt was added: token ids are used as given")
 	}
-	for _, t := range texts {
+	texts := make([]embed.Text, 0, max(len(q.texts), len(q.ids)))
+	cut := 0
+	add := func(i int, encode func() (embed.Text, error)) error {
+		if err := wanted(); err != nil {
+			return err
+		}
+		t, err := encode()
+		if err != nil {
+			return bad("input["+strconv.Itoa(i)+"]", "%v", err)
+		}
+		t.IDs = compact(t.IDs)
 		if t.Cut > 0 {
 			cut++
 		}
+		texts = append(texts, t)
+		return nil
 	}
+	for i, s := range q.texts {
+		if err := add(i, func() (embed.Text, error) { return m.Encode(s, q.promptName, q.prompt) }); err != nil {
+			return nil, err
+		}
+	}
+	for i, ids := range q.ids {
+		if err := add(i, func() (embed.Text, error) { return m.Check(ids) }); err != nil {
+			return nil, err
+		}
+	}
+	q.texts, q.ids, q.prompt = nil, nil, nil
 	if cut > 0 {
 		warn(&q.warnings, "%d of %d inputs were cut to the model's %d tokens", cut, len(texts), m.Info().MaxTokens)
 	}
 	return embed.NewWork(texts, o), nil
 }
 
-// readEmbed decodes the body and prepares its work; it answers itself when
-// that fails.
+// compact moves ids out of an array that is much larger than they are, which
+// would stay in memory while a job waits.
+func compact(ids []int32) []int32 {
+	if cap(ids) > 2*len(ids)+16 {
+		return slices.Clone(ids)
+	}
+	return ids
+}
+
+// readEmbed reads and decodes the body and prepares its work; it answers itself
+// when that fails. Afterwards nothing holds the body any more.
 func (c *call) readEmbed(m Embedder) (*embedRequest, *embed.Work, bool) {
-	q, err := decodeEmbed(c.ctx.PostBody(), c.limits())
+	body, ok := c.body()
+	if !ok {
+		return nil, nil, false
+	}
+	c.enter()
+	q, err := decodeEmbed(body, c.limits())
+	if err == nil {
+		err = q.checkSize(maxPrompted * c.s.opt.MaxBody)
+	}
 	var w *embed.Work
 	if err == nil {
-		w, err = q.prepare(m)
+		w, err = q.prepare(m, c.wanted)
 	}
+	c.dropBody()
 	if err != nil {
-		c.fail(invalid(err))
+		c.fail(c.s.invalid(err))
 		return nil, nil, false
 	}
 	if q.model == "" {
@@ -74,13 +102,48 @@ func (c *call) readEmbed(m Embedder) (*embedRequest, *embed.Work, bool) {
 	return q, w, true
 }
 
+// enter begins to watch the client: its context ends when it goes, and with it
+// what is done for it, before and in the queue. leave ends the watch.
+func (c *call) enter() {
+	c.client = context.Background()
+	if w, ok := c.ctx.Conn().(*conn); ok {
+		c.client = c.s.watch.add(w)
+		c.watched = w
+	}
+}
+
+func (c *call) leave() {
+	if c.watched != nil {
+		c.s.watch.remove(c.watched)
+		c.watched = nil
+	}
+}
+
+// wanted is an error once the request's work would be in vain.
+func (c *call) wanted() error {
+	if c.client.Err() != nil {
+		return context.Cause(c.client)
+	}
+	if c.s.Phase() == Draining {
+		return queue.ErrClosed
+	}
+	return nil
+}
+
 // submit puts work into the queue; it answers itself when that fails.
 func (c *call) submit(t queue.Task) (*queue.Job, bool) {
-	j, err := c.s.opt.Queue.Submit(context.Background(), t)
+	j, err := c.s.opt.Queue.Submit(c.client, t)
 	if err != nil {
-		c.s.opt.Observer.Job("refused", 0)
+		outcome := "refused"
+		if errors.Is(err, queue.ErrCancelled) {
+			outcome = queue.Cancelled.String()
+		}
+		c.s.opt.Observer.Job(outcome, 0)
 		c.fail(c.s.refused(err))
 		return nil, false
+	}
+	if c.watched != nil {
+		c.watched.owe()
 	}
 	c.ctx.Response.Header.Set("X-Job-Id", j.ID())
 	return j, true
@@ -89,13 +152,21 @@ func (c *call) submit(t queue.Task) (*queue.Job, bool) {
 // wait returns when the job has ended, which it also does when its client
 // goes away.
 func (c *call) wait(j *queue.Job) error {
-	if w, ok := c.ctx.Conn().(*conn); ok {
-		c.s.watch.add(w, j)
-		defer c.s.watch.remove(w)
-	}
 	<-j.Done()
 	c.s.ended(j)
-	return j.Err()
+	return c.outcome(j)
+}
+
+// outcome is how a job that has ended ended for its client: one that closed
+// its side in the last moment is gone as well.
+func (c *call) outcome(j *queue.Job) error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	if c.watched != nil && c.watched.gone() {
+		return errGone
+	}
+	return nil
 }
 
 // ended reports a job that has ended.

@@ -37,6 +37,9 @@ func TestEmbeddings(t *testing.T) {
 		{"null is absent", `{"input":"a","dimensions":null,"encoding_format":null,"user":null,"model":null,"normalize":null,"prompt":null}`, `[[1,97,0.5,-0.25]]`, 1, ""},
 		{"a prompt", `{"input":"a","prompt":"zz"}`, `[[3,122,0.5,-0.25]]`, 3, ""},
 		{"a prompt's name", `{"input":"a","prompt_name":"passage"}`, `[[3,112,0.5,-0.25]]`, 3, ""},
+		{"an empty prompt wins", `{"input":"a","prompt":"","prompt_name":"query"}`, `[[1,97,0.5,-0.25]]`, 1, ""},
+		{"a name that every model has", `{"input":"a","prompt_name":"document"}`, `[[1,97,0.5,-0.25]]`, 1, ""},
+		{"an unknown field twice", `{"input":"a","foo":1,"foo":{"x":1,"x":2}}`, `[[1,97,0.5,-0.25]]`, 1, `["unknown field \"foo\" was ignored"]`},
 		{"an explicit prompt wins", `{"input":"a","prompt":"z","prompt_name":"nobody"}`, `[[2,122,0.5,-0.25]]`, 2, ""},
 		{"input type query", `{"input":"a","input_type":"query"}`, `[[3,113,0.5,-0.25]]`, 3, ""},
 		{"input type document", `{"input":"a","input_type":"document"}`, `[[3,112,0.5,-0.25]]`, 3, ""},
@@ -189,6 +192,8 @@ func TestBadRequests(t *testing.T) {
 		{"invalid UTF-8", "{\"input\":\"a\xff\"}", "input", "input: is not valid UTF-8"},
 		{"invalid UTF-8 behind an escape", "{\"input\":[\"a\",\"\\n\xc3\"]}", "input[1]", "input[1]: is not valid UTF-8"},
 		{"a key twice", `{"input":"a","input":"b"}`, "input", "input: given twice"},
+		{"a key twice, once null", `{"input":"a","input":null}`, "input", "input: given twice"},
+		{"a long prompt", `{"input":"a","prompt":"` + strings.Repeat("x", maxPrompt+1) + `"}`, "prompt", "prompt: is longer than 65536 bytes"},
 		{"a key twice, once escaped", `{"input":"a","\u0069nput":"b"}`, "input", "input: given twice"},
 
 		{"no input", `{}`, "input", "input: is required"},
@@ -228,8 +233,8 @@ func TestBadRequests(t *testing.T) {
 		{"a user that is an object", `{"input":"a","user":{}}`, "user", "user: must be a string, not an object"},
 		{"a prompt that is a list", `{"input":"a","prompt":[]}`, "prompt", "prompt: must be a string, not a list"},
 		{"a name that is a number", `{"input":"a","prompt_name":1}`, "prompt_name", "prompt_name: must be a string, not a number"},
-		{"an unknown name", `{"input":"a","prompt_name":"x"}`, "prompt_name", `prompt_name: must be one of the model's prompts (passage, query), not "x"`},
-		{"an unknown kind", `{"input":"a","input_type":"x"}`, "input_type", `input_type: must be query, document or one of the model's prompts (passage, query), not "x"`},
+		{"an unknown name", `{"input":"a","prompt_name":"x"}`, "prompt_name", `prompt_name: no prompt is called "x": this model has passage, query`},
+		{"an unknown kind", `{"input":"a","input_type":"x"}`, "input_type", `input_type: must be query, document or the name of a prompt, not "x": this model has passage, query`},
 		{"a kind that is a boolean", `{"input":"a","input_type":true}`, "input_type", "input_type: must be a string, not a boolean"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -258,6 +263,39 @@ func TestBadRequests(t *testing.T) {
 	}
 	if a := h.post("/v1/embeddings", one); a.status != 200 {
 		t.Errorf("after it all: %d", a.status)
+	}
+}
+
+// TestPromptsMultiplied gives prompts that make much of a small body.
+func TestPromptsMultiplied(t *testing.T) {
+	h := open(t, func(o *Options, _ *queue.Options) { o.MaxBody, o.MaxInputs = 100_000, 10 })
+	calls := 0
+	h.model.encode = func() { calls++ }
+	body := func(inputs int) string {
+		return `{"input":["a"` + strings.Repeat(`,"a"`, inputs-1) + `],"prompt":"` + strings.Repeat("x", 39_999) + `"}`
+	}
+	if a := h.post("/v1/embeddings", body(5)); a.status != 200 {
+		t.Errorf("200,000 bytes: %d %s", a.status, a.body)
+	}
+	calls = 0
+	const want = "prompt: makes 240000 bytes of the inputs, more than 200000"
+	if a := h.post("/v1/embeddings", body(6)); a.status != 400 || !strings.Contains(a.body, want) || calls > 0 {
+		t.Errorf("240,000 bytes: %d %s, %d texts encoded", a.status, a.body, calls)
+	}
+}
+
+func TestModelWithoutPrompts(t *testing.T) {
+	h := open(t)
+	h.model.info.Prompts = nil
+	for _, name := range []string{"query", "document"} {
+		if a := h.post("/v1/embeddings", `{"input":"a","prompt_name":"`+name+`"}`); a.status != 200 || !strings.Contains(a.body, "[1,97,") {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	for _, field := range []string{"prompt_name", "input_type"} {
+		if a := h.post("/v1/embeddings", `{"input":"a","`+field+`":"passages"}`); a.status != 400 || !strings.Contains(a.body, ": this model has no prompts") {
+			t.Errorf("%s: %d %s", field, a.status, a.body)
+		}
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 const (
 	maxIDs       = 1 << 20 // token ids of one input
 	maxDimension = 1 << 20
+	maxPrompt    = 64 << 10 // bytes of a prompt
+	// maxPrompted times the largest body is the most bytes that the texts of a
+	// request may have together, each with the request's prompt.
+	maxPrompted = 2
 )
 
 // embedRequest is the body of an embeddings request. Either texts or ids is
@@ -21,17 +25,19 @@ type embedRequest struct {
 	base64     bool
 	dimensions int // 0: all
 	raw        bool
-	prompt     string
+	prompt     *string // nil: not given
 	promptName string
 	inputType  string
 	warnings   []string
 }
 
+// embedFields are the fields of an embeddings request.
+var embedFields = []string{"input", "model", "encoding_format", "dimensions", "normalize", "prompt", "prompt_name", "input_type", "user"}
+
 // decodeEmbed reads and checks all that can be known without the model.
 func decodeEmbed(body []byte, l limits) (*embedRequest, error) {
 	q := new(embedRequest)
-	err := l.fields(body, &q.warnings, func(r *jsonReader, key string) (known bool, err error) {
-		known = true
+	err := l.fields(body, embedFields, &q.warnings, func(r *jsonReader, key string) (err error) {
 		switch key {
 		case "input":
 			err = q.readInput(r, l.inputs)
@@ -52,17 +58,15 @@ func decodeEmbed(body []byte, l limits) (*embedRequest, error) {
 			normalize, err = r.bool()
 			q.raw = err == nil && !normalize
 		case "prompt":
-			q.prompt, err = r.string()
+			err = q.readPrompt(r)
 		case "prompt_name":
 			q.promptName, err = r.name()
 		case "input_type":
 			q.inputType, err = r.name()
 		case "user":
 			_, err = r.string()
-		default:
-			known = false
 		}
-		return known, err
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -71,6 +75,30 @@ func decodeEmbed(body []byte, l limits) (*embedRequest, error) {
 		return nil, bad("input", "is required")
 	}
 	return q, nil
+}
+
+func (q *embedRequest) readPrompt(r *jsonReader) error {
+	s, err := r.string()
+	if err == nil && len(s) > maxPrompt {
+		err = bad("", "is longer than %d bytes", maxPrompt)
+	}
+	q.prompt = &s
+	return err
+}
+
+// checkSize bounds what a prompt makes of the texts: no more than most bytes.
+func (q *embedRequest) checkSize(most int) error {
+	if q.prompt == nil {
+		return nil // no longer than the body
+	}
+	size := len(q.texts) * len(*q.prompt)
+	for _, s := range q.texts {
+		size += len(s)
+	}
+	if size > most {
+		return bad("prompt", "makes %d bytes of the inputs, more than %d", size, most)
+	}
+	return nil
 }
 
 // readInput reads a text, token ids, or a list of either.
@@ -142,6 +170,18 @@ func readID(r *jsonReader, n int, ids *[]int32) error {
 // promptNames lists the names in alphabetical order.
 func promptNames(prompts map[string]string) []string { return slices.Sorted(maps.Keys(prompts)) }
 
+// choices lists the names for an error.
+func choices(prompts map[string]string) string {
+	if len(prompts) == 0 {
+		return "this model has no prompts"
+	}
+	return "this model has " + strings.Join(promptNames(prompts), ", ")
+}
+
+// everywhere says whether each model has the prompt, empty if its repository
+// stores none of that name; so it is in sentence-transformers since version 6.
+func everywhere(name string) bool { return name == "query" || name == "document" }
+
 // sides are the prompt names of each input_type, the first that the repository
 // has counts. The second spelling of a side is Cohere's.
 var sides = map[string][]string{
@@ -155,9 +195,8 @@ var sides = map[string][]string{
 // choosePrompt settles which prompt goes in front of the texts. An explicit
 // text wins over a name, and a name over the kind of input.
 func (q *embedRequest) choosePrompt(prompts map[string]string) error {
-	if _, has := prompts[q.promptName]; q.promptName != "" && q.prompt == "" && !has {
-		return bad("prompt_name", "must be one of the model's prompts (%s), not %q",
-			strings.Join(promptNames(prompts), ", "), shorten(q.promptName))
+	if _, has := prompts[q.promptName]; q.promptName != "" && q.prompt == nil && !has && !everywhere(q.promptName) {
+		return bad("prompt_name", "no prompt is called %q: %s", shorten(q.promptName), choices(prompts))
 	}
 	if q.inputType == "" {
 		return nil
@@ -166,10 +205,9 @@ func (q *embedRequest) choosePrompt(prompts map[string]string) error {
 	if _, has := prompts[q.inputType]; has {
 		names = []string{q.inputType}
 	} else if !known {
-		return bad("input_type", "must be query, document or one of the model's prompts (%s), not %q",
-			strings.Join(promptNames(prompts), ", "), shorten(q.inputType))
+		return bad("input_type", "must be query, document or the name of a prompt, not %q: %s", shorten(q.inputType), choices(prompts))
 	}
-	if q.prompt != "" || q.promptName != "" {
+	if q.prompt != nil || q.promptName != "" {
 		warn(&q.warnings, "input_type was ignored: the request names its prompt")
 		return nil
 	}

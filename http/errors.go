@@ -74,26 +74,23 @@ func appendOrNull(b []byte, s string) []byte {
 	return appendString(b, s)
 }
 
-// invalid is the failure of a request whose body is wrong.
-func invalid(err error) failure {
+// invalid is the failure of a request whose body is wrong, or that came to its
+// end while it was prepared.
+func (s *Server) invalid(err error) failure {
 	f := failure{status: fasthttp.StatusBadRequest, message: err.Error(), detail: "Invalid request format: " + err.Error()}
 	var field *badField
-	if errors.As(err, &field) {
-		f.param = field.Path
+	if !errors.As(err, &field) {
+		return s.refused(err)
 	}
+	f.param = field.Path
 	return f
-}
-
-func (c *call) tooLarge() failure {
-	return failure{
-		status:  fasthttp.StatusRequestEntityTooLarge,
-		message: "the body is larger than " + strconv.Itoa(c.s.opt.MaxBody) + " bytes",
-		code:    "request_too_large",
-	}
 }
 
 // startRetry is when to ask again while the server starts or ends.
 const startRetry = 5 * time.Second
+
+// maxRetry bounds when to ask again after a full queue.
+const maxRetry = time.Hour
 
 // notServing is the failure of work that comes in another phase.
 func notServing(p Phase) failure {
@@ -107,8 +104,7 @@ func notServing(p Phase) failure {
 func (s *Server) refused(err error) failure {
 	switch {
 	case errors.Is(err, queue.ErrFull):
-		// At least a second; past a minute the measurement says little.
-		wait := min(max(s.opt.Queue.Wait(), time.Second), time.Minute)
+		wait := min(max(s.opt.Queue.Wait(), time.Second), maxRetry)
 		return failure{
 			status: fasthttp.StatusTooManyRequests, message: "the queue is full",
 			code: "queue_full", retry: wait,

@@ -3,6 +3,7 @@ package http
 import (
 	"bufio"
 	"errors"
+	"net"
 	"strconv"
 	"time"
 
@@ -41,27 +42,37 @@ func (c *call) generateEmbeddings(m Embedder) {
 // its writer's alone: a client that has gone is found by the watch.
 func (c *call) stream(j *queue.Job, result func() ([]byte, error)) {
 	c.streams = true
+	h := &c.ctx.Response.Header
 	c.ctx.SetContentType(sseType)
-	c.ctx.Response.Header.Set("Cache-Control", "no-cache")
-	c.ctx.Response.Header.Set("X-Accel-Buffering", "no") // of nginx
-	client, watched := c.ctx.Conn().(*conn)
-	if watched {
-		c.s.watch.add(client, j)
-	}
-	c.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // of nginx
+	write := func(w *bufio.Writer) {
 		s := &stream{call: c, job: j, w: w}
 		defer func() {
 			if v := recover(); v != nil {
 				c.s.panicked(v)
 			}
 			j.Cancel() // a no-op unless the stream broke
-			if watched {
-				c.s.watch.remove(client)
-			}
+			c.leave()
 			c.s.ended(j)
 			c.s.opt.Observer.Request(c.to.route.String(), fasthttp.StatusOK, time.Since(c.started))
 		}()
 		s.run(result)
+	}
+	if c.ctx.Request.Header.IsHTTP11() {
+		c.ctx.SetBodyStreamWriter(write)
+		return
+	}
+	// Older clients know no chunks: the end of the connection ends the stream.
+	// fasthttp has no such answers, so the connection is taken over.
+	h.SetContentLength(-2)
+	h.SetProtocol([]byte("HTTP/1.0"))
+	head := h.AppendBytes(nil)
+	c.ctx.HijackSetNoResponse(true)
+	c.ctx.Hijack(func(conn net.Conn) {
+		w := bufio.NewWriter(conn)
+		_, _ = w.Write(head) // an error stays with w
+		write(w)
 	})
 }
 
@@ -120,7 +131,7 @@ func (s *stream) run(result func() ([]byte, error)) {
 
 // end sends the last event.
 func (s *stream) end(result func() ([]byte, error)) {
-	err := s.job.Err()
+	err := s.call.outcome(s.job)
 	if err == nil {
 		var fields []byte
 		if fields, err = result(); err == nil {

@@ -35,6 +35,26 @@ func TestGenerate(t *testing.T) {
 	})
 }
 
+// TestGenerateForAnOldClient speaks HTTP/1.0, which knows no chunks.
+func TestGenerateForAnOldClient(t *testing.T) {
+	h := open(t)
+	c := h.dial(strings.Replace(request("/api/generate", one), "HTTP/1.1", "HTTP/1.0", 1))
+	b, err := io.ReadAll(c)
+	head, body, _ := strings.Cut(string(b), "\r\n\r\n")
+	if err != nil || body != processing+complete {
+		t.Errorf("%v\n%s", err, b)
+	}
+	if !strings.HasPrefix(head, "HTTP/1.0 200 ") || strings.Contains(head, "Transfer-Encoding") || strings.Contains(head, "Content-Length") ||
+		!strings.Contains(head, "\r\nContent-Type: text/event-stream; charset=utf-8\r\n") || !strings.Contains(head, "\r\nConnection: close") ||
+		!strings.Contains(head, "\r\nX-Job-Id: ") {
+		t.Error(head)
+	}
+	h.notes.heard(t, "the stream's end", func() bool {
+		return len(h.notes.requests) == 1 && h.notes.requests[0] == "generate 200"
+	})
+	eventually(t, "nothing is owed", func() bool { owed, lost := h.answers(); return owed+lost == 0 })
+}
+
 func TestGenerateFailures(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -125,7 +125,7 @@ func FuzzReader(f *testing.F) {
 		if err != nil && valid {
 			msg := err.Error()
 			onPurpose := false
-			for _, why := range []string{"given twice", "UTF-8", "surrogate", "nested deeper", "more than"} {
+			for _, why := range []string{"UTF-8", "surrogate", "nested deeper", "more than"} {
 				onPurpose = onPurpose || strings.Contains(msg, why)
 			}
 			if !onPurpose {

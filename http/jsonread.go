@@ -66,8 +66,8 @@ func shorten(s string) string {
 
 // jsonReader reads one JSON text (RFC 8259) from front to back. Unlike
 // encoding/json it names the path of every fault, refuses what would change
-// its meaning silently (a repeated key, invalid UTF-8, half a surrogate pair)
-// and nests no deeper than maxDepth. What it returns does not alias the text.
+// its meaning silently (invalid UTF-8, half a surrogate pair) and nests no
+// deeper than maxDepth. What it returns does not alias the text.
 type jsonReader struct {
 	text []byte
 	at   int
@@ -180,8 +180,7 @@ func (r *jsonReader) object(field func(key string) error) error {
 	if r.skip('}') {
 		return nil
 	}
-	seen := make(map[string]struct{}, 8)
-	for {
+	for n := 0; ; n++ {
 		if r.kind() != stringKind {
 			return r.syntax("a key")
 		}
@@ -189,13 +188,9 @@ func (r *jsonReader) object(field func(key string) error) error {
 		if err != nil {
 			return err
 		}
-		if _, ok := seen[key]; ok {
-			return bad(shorten(key), "given twice")
-		}
-		if len(seen) == maxFields {
+		if n == maxFields {
 			return bad("", "more than %d fields in one object", maxFields)
 		}
-		seen[key] = struct{}{}
 		if !r.skip(':') {
 			return r.syntax("':'")
 		}

@@ -8,8 +8,6 @@
 package http
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,9 +26,10 @@ import (
 // All methods are called from many goroutines at once.
 type Embedder interface {
 	Info() embed.Info
-	// Encode turns a text into token ids; an explicit prompt wins over a
-	// prompt's name, and both empty means the repository's default.
-	Encode(text, promptName, prompt string) (embed.Text, error)
+	// Encode turns a text into token ids; an explicit prompt, also an empty
+	// one, wins over a prompt's name. Without either (nil and "") the
+	// repository's default prompt counts.
+	Encode(text, promptName string, prompt *string) (embed.Text, error)
 	// Check takes token ids as they are.
 	Check(ids []int32) (embed.Text, error)
 	// CheckOptions says what is wrong with o, or what a client should know.
@@ -88,15 +87,19 @@ type Server struct {
 	opt     Options
 	fast    *fasthttp.Server
 	watch   *watch
+	bodies  budget        // of bodies that are being received and decoded
+	least   time.Duration // closeTime, or less in a test
 	started time.Time
 
-	mu  sync.Mutex // of changes to now
+	mu  sync.Mutex // of changes to now and ln
 	now snapshot   // for the handlers, which must not wait
+	ln  *listener  // nil before Serve
 }
 
 // New returns a server in phase Checking.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, started: time.Now()}
+	s := &Server{opt: opt, started: time.Now(), least: closeTime,
+		bodies: budget{limit: int64(opt.MaxBody) * bodiesAtOnce}}
 	s.now.Store(&state{})
 	s.watch = newWatch(s.panicked)
 	s.fast = &fasthttp.Server{
@@ -111,8 +114,9 @@ func New(opt Options) *Server {
 		ReadBufferSize:               headerBytes,
 		ReadTimeout:                  headerTime,
 		IdleTimeout:                  idleTime,
-		Concurrency:                  maxConns,
+		Concurrency:                  maxConns + spare,
 		MaxRequestBodySize:           opt.MaxBody,
+		StreamRequestBody:            true, // see body
 		CloseOnShutdown:              true,
 		DisablePreParseMultipartForm: true,
 	}
@@ -121,25 +125,14 @@ func New(opt Options) *Server {
 
 // Serve answers the connections of ln until Drain; it takes ownership of ln.
 func (s *Server) Serve(ln net.Listener) error {
-	if err := s.fast.Serve(listener{ln, stallTime}); err != nil {
+	l := newListener(ln, s.panicked)
+	s.mu.Lock()
+	s.ln = l
+	s.mu.Unlock()
+	if err := s.fast.Serve(l); err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
 	return nil
-}
-
-// closeTime is how long connections get to take their answers after the last
-// job has ended.
-const closeTime = 5 * time.Second
-
-// Drain ends the server: health turns 503 and new work is refused at once, the
-// jobs that were admitted finish, and the connections are closed. When ctx ends
-// first, the jobs that are left are cancelled; their clients are still told.
-func (s *Server) Drain(ctx context.Context) error {
-	s.SetPhase(Draining)
-	err := s.opt.Queue.Drain(ctx)
-	shut, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	return errors.Join(err, s.fast.ShutdownWithContext(shut))
 }
 
 // panicked reports a panic that was caught.
@@ -158,35 +151,19 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	if ctx.Request.Header.ContentLength() <= s.opt.MaxBody {
 		return fasthttp.StatusContinue
 	}
-	s.safely(ctx, func(c *call) { c.fail(c.tooLarge()) })
+	s.safely(ctx, func(c *call) { c.fail(c.unreceived(errLarge)) })
 	return fasthttp.StatusRequestEntityTooLarge
 }
 
 // unreadable answers a request that could not be read. The error's text holds
 // bytes of the request and goes nowhere.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	s.safely(ctx, func(c *call) { c.unreadable(err) })
-}
-
-func (c *call) unreadable(err error) {
-	c.to.prefix = openaiPrefix // the path may be lost; this shape holds the other
-	var small *fasthttp.ErrSmallBuffer
-	var timeout net.Error
-	late := errors.As(err, &timeout) && timeout.Timeout()
-	if w, ok := c.ctx.Conn().(*conn); ok && !late {
-		w.unread.Store(true)
-	}
-	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		c.fail(c.tooLarge())
-	case errors.As(err, &small):
-		c.fail(failure{status: fasthttp.StatusRequestHeaderFieldsTooLarge, message: fmt.Sprintf("the header is larger than %d bytes", headerBytes)})
-	case late:
-		c.fail(failure{status: fasthttp.StatusRequestTimeout, message: "the request did not arrive in time"})
-	default:
-		c.fail(failure{status: fasthttp.StatusBadRequest, message: "not a valid HTTP request"})
-	}
-	c.to.route = otherRoute
+	s.safely(ctx, func(c *call) {
+		c.to.prefix = openaiPrefix // the path may be lost; this shape holds the other
+		c.hangUp(err)
+		c.fail(c.unreceived(err))
+		c.to.route = otherRoute
+	})
 }
 
 // safely answers a request and reports it, and turns a panic into an answer.
@@ -197,7 +174,9 @@ func (s *Server) safely(ctx *fasthttp.RequestCtx, answer func(*call)) {
 			s.panicked(v)
 			c.fail(failure{status: fasthttp.StatusInternalServerError, word: "error", code: "internal_error", message: "internal error"})
 		}
+		c.dropBody()
 		if !c.streams {
+			c.leave()
 			s.opt.Observer.Request(c.to.route.String(), ctx.Response.StatusCode(), time.Since(c.started))
 		}
 	}()

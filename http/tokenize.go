@@ -4,11 +4,15 @@ import "strconv"
 
 // tokenize answers {"prompt", "add_special_tokens"} with token ids.
 func (c *call) tokenize(t Tokenizer) {
+	body, ok := c.body()
+	if !ok {
+		return
+	}
 	var prompt *string
 	special := true
 	var warnings []string
-	err := c.limits().fields(c.ctx.PostBody(), &warnings, func(r *jsonReader, key string) (bool, error) {
-		var err error
+	known := []string{"model", "prompt", "add_special_tokens"}
+	err := c.limits().fields(body, known, &warnings, func(r *jsonReader, key string) (err error) {
 		switch key {
 		case "model":
 			_, err = r.name()
@@ -18,16 +22,14 @@ func (c *call) tokenize(t Tokenizer) {
 			prompt = &s
 		case "add_special_tokens":
 			special, err = r.bool()
-		default:
-			return false, nil
 		}
-		return true, err
+		return err
 	})
 	if err == nil && prompt == nil {
 		err = bad("prompt", "is required")
 	}
 	if err != nil {
-		c.fail(invalid(err))
+		c.fail(c.s.invalid(err))
 		return
 	}
 	ids, _ := t.IDs(*prompt, special, 0)
@@ -42,12 +44,16 @@ func (c *call) tokenize(t Tokenizer) {
 
 // detokenize answers {"tokens"} with the text they stand for.
 func (c *call) detokenize(t Tokenizer) {
+	body, ok := c.body()
+	if !ok {
+		return
+	}
 	var ids []int32
 	given := false
 	var warnings []string
 	top := int64(t.VocabSize()) - 1
-	err := c.limits().fields(c.ctx.PostBody(), &warnings, func(r *jsonReader, key string) (bool, error) {
-		var err error
+	known := []string{"model", "tokens"}
+	err := c.limits().fields(body, known, &warnings, func(r *jsonReader, key string) (err error) {
 		switch key {
 		case "model":
 			_, err = r.name()
@@ -61,16 +67,14 @@ func (c *call) detokenize(t Tokenizer) {
 				ids = append(ids, int32(id))
 				return err
 			})
-		default:
-			return false, nil
 		}
-		return true, err
+		return err
 	})
 	if err == nil && !given {
 		err = bad("tokens", "is required")
 	}
 	if err != nil {
-		c.fail(invalid(err))
+		c.fail(c.s.invalid(err))
 		return
 	}
 	b := appendString([]byte(`{"prompt":`), t.Decode(ids, false))

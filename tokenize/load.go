@@ -60,10 +60,18 @@ func Load(dir string) (*Tokenizer, error) {
 
 // readFile is nil without error if there is no such file.
 func readFile(dir, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, name))
+	path := filepath.Join(dir, name)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func TestTheBuiltInModelKnowsWhatBelongsTogether(t *testing.T) {
 	var texts []Text
 	for _, p := range paraphrases {
 		for _, s := range p {
-			text, err := m.Encode(s, "", "")
+			text, err := m.Encode(s, "", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

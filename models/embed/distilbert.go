@@ -10,7 +10,7 @@ import (
 // types and with a fixed epsilon.
 func newDistilBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	f := form{
-		vocab: c.Int(30522, 1, maxVocab, "vocab_size"), width: c.Int(768, 1, maxWidth, "dim"), layers: c.Int(6, 0, maxLayers, "n_layers"),
+		vocab: c.Int(30522, 1, maxVocab, "vocab_size"), width: c.Int(768, 1, maxWidth, "dim"), layers: c.Int(6, 1, maxLayers, "n_layers"),
 		heads: c.Int(12, 1, maxWidth, "n_heads"), inner: c.Int(3072, 1, maxWidth*16, "hidden_dim"),
 		positions: c.Int(512, 1, maxPositions, "max_position_embeddings"), eps: 1e-12,
 	}

@@ -22,6 +22,23 @@ import (
 	"remote-client-server/tokenize"
 )
 
+// ErrFiles is what errors.Is finds in an error that a repository's files cause.
+var ErrFiles = errors.New("unusable model files")
+
+type filesError struct{ error }
+
+func (e filesError) Is(target error) bool { return target == ErrFiles }
+func (e filesError) Unwrap() error        { return e.error }
+
+// ofFiles marks an error as the files', unless it is the device's.
+func ofFiles(err error) error {
+	var memory runtime.OutOfMemory
+	if err == nil || errors.As(err, &memory) {
+		return err
+	}
+	return filesError{err}
+}
+
 // LoadOptions is what an operator may say about a repository.
 type LoadOptions struct {
 	Pooling string // "" = the repository's; else cls, mean, max, lasttoken, ...
@@ -71,12 +88,12 @@ func Load(b runtime.Backend, dir string, o LoadOptions) (*Model, error) {
 func load(b runtime.Backend, dir repo.Folder, o LoadOptions) (*Model, error) {
 	pipe, modules, err := readPipeline(dir)
 	if err != nil {
-		return nil, err
+		return nil, ofFiles(err)
 	}
 	folder := pipe.folder
 	config, err := folder.Config("config.json")
 	if err != nil {
-		return nil, err
+		return nil, ofFiles(err)
 	}
 	m := &Model{pipe: pipe, backend: b}
 	var tokens sync.WaitGroup
@@ -95,8 +112,11 @@ func load(b runtime.Backend, dir repo.Folder, o LoadOptions) (*Model, error) {
 		return err
 	})
 	tokens.Wait()
-	if err = errors.Join(err, tokenErr); err == nil {
-		err = m.finish(f)
+	if tokenErr != nil {
+		err = errors.Join(err, ofFiles(tokenErr))
+	}
+	if err == nil {
+		err = ofFiles(m.finish(f))
 	}
 	if err != nil {
 		m.Close()
@@ -110,7 +130,7 @@ func (m *Model) guarded(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("reading the weights: %v", p)
+			err = ofFiles(fmt.Errorf("reading the weights: %v", p))
 		}
 	}()
 	return read()
@@ -120,11 +140,11 @@ func (m *Model) guarded(read func() error) (err error) {
 func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o LoadOptions) (form, error) {
 	family, err := familyOf(config)
 	if err != nil {
-		return form{}, err
+		return form{}, ofFiles(err)
 	}
 	tensors, err := m.pipe.folder.Weights()
 	if err != nil {
-		return form{}, err
+		return form{}, ofFiles(err)
 	}
 	defer tensors.Close()
 	precision, err := m.backend.Precision(cmp.Or(o.DType, "auto"), tensors.Stored())
@@ -136,13 +156,13 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 	var f form
 	m.encoder, f = families[family](config, weights)
 	if err := config.Err(); err != nil { // tensors that do not fit wrong numbers are no news
-		return form{}, err
+		return form{}, ofFiles(err)
 	}
 	if err := weights.Err(); err != nil {
-		return form{}, err
+		return form{}, ofFiles(err)
 	}
 	if err := m.pipe.build(dir, modules, f.width, o.Pooling, m.loader); err != nil {
-		return form{}, err
+		return form{}, ofFiles(err)
 	}
 	m.info = Info{
 		Family: family, VocabSize: f.vocab, Device: m.backend.Props().Device, DType: weightsName(precision, tensors.Stored()),

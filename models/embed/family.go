@@ -63,7 +63,7 @@ func readForm(c *repo.Config, def form) form {
 	f := form{
 		vocab:     c.Int(def.vocab, 1, maxVocab, "vocab_size"),
 		width:     c.Int(768, 1, maxWidth, "hidden_size"),
-		layers:    c.Int(or(def.layers, 12), 0, maxLayers, "num_hidden_layers"),
+		layers:    c.Int(or(def.layers, 12), 1, maxLayers, "num_hidden_layers"),
 		heads:     c.Int(12, 1, maxWidth, "num_attention_heads"),
 		inner:     c.Int(or(def.inner, 3072), 1, maxWidth*16, "intermediate_size"),
 		positions: c.Int(def.positions, 1, maxPositions, "max_position_embeddings"),

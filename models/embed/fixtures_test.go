@@ -100,7 +100,7 @@ func everyRepository(t *testing.T, b runtime.Backend, dtype string, p parity) {
 				texts := make([]Text, len(e.Texts))
 				for i, s := range e.Texts {
 					var err error
-					if texts[i], err = m.Encode(s, run.Prompt, ""); err != nil {
+					if texts[i], err = m.Encode(s, run.Prompt, nil); err != nil {
 						t.Fatal(err)
 					}
 					if !slices.Equal(texts[i].IDs, run.IDs[i]) {

@@ -3,6 +3,7 @@ package embed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,14 @@ func TestSpoiledRepositoriesAreErrorsThatNameTheFault(t *testing.T) {
 		want             string
 	}{
 		{"no config", "bert-odd", remove("config.json"), "config.json"},
+		{"a config that is a folder", "bert-odd", func(t testing.TB, dir string) {
+			remove("config.json")(t, dir)
+			if err := os.Mkdir(filepath.Join(dir, "config.json"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, "config.json: no regular file"},
+		{"empty weights", "bert-odd", file("model.safetensors", ""), "model.safetensors: the file is empty"},
+		{"modules of the wrong kind", "bert-odd", file("modules.json", `{"a":1}`), "modules.json: a JSON object does not belong here"},
 		{"no weights", "bert-odd", remove("model.safetensors"), "model.safetensors"},
 		{"no tokenizer", "bert-odd", remove("tokenizer.json"), "tokenizer"},
 		{"config is no JSON", "bert-odd", file("config.json", "{"), "config.json"},
@@ -145,6 +154,9 @@ func TestSpoiledRepositoriesAreErrorsThatNameTheFault(t *testing.T) {
 				m.Close()
 				t.Fatal("the repository loads")
 			}
+			if !errors.Is(err, ErrFiles) {
+				t.Errorf("%v: want it to be the files' fault", err)
+			}
 			if !strings.Contains(err.Error(), s.want) {
 				t.Errorf("%v, want %q in it", err, s.want)
 			}
@@ -157,11 +169,31 @@ func TestSpoiledRepositoriesAreErrorsThatNameTheFault(t *testing.T) {
 
 func TestWhatARequestMayAsk(t *testing.T) {
 	m := open(t, ref.New(), "testdata/bert-wide", LoadOptions{})
-	if _, err := m.Encode("x", "absent", ""); err == nil || !strings.Contains(err.Error(), "document, query") {
+	if _, err := m.Encode("x", "absent", nil); err == nil || !strings.Contains(err.Error(), "document, query") {
 		t.Errorf("an unknown prompt: %v", err)
 	}
-	if text, err := m.Encode(strings.Repeat("the harbour ", 500), "document", ""); err != nil || len(text.IDs) != 128 || text.Cut <= 0 {
+	if text, err := m.Encode(strings.Repeat("the harbour ", 500), "document", nil); err != nil || len(text.IDs) != 128 || text.Cut <= 0 {
 		t.Errorf("a long text: %d ids, %d cut, %v", len(text.IDs), text.Cut, err)
+	}
+	// an explicit prompt wins over the default one, even an empty prompt; query and document are always known
+	lengths := map[string]int{}
+	empty := ""
+	for name, prompt := range map[string]*string{"": nil, "document": nil, "empty": &empty} {
+		promptName := name
+		if prompt != nil {
+			promptName = ""
+		}
+		text, err := m.Encode("hello there", promptName, prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lengths[name] = len(text.IDs)
+	}
+	if lengths["empty"] != lengths["document"] || lengths[""] <= lengths["empty"] {
+		t.Errorf("tokens by prompt: %v", lengths)
+	}
+	if _, err := open(t, ref.New(), "testdata/distilbert", LoadOptions{}).Encode("x", "query", nil); err != nil {
+		t.Errorf("the prompt query of a repository without prompts: %v", err)
 	}
 	for _, ids := range [][]int32{{}, {-1}, {int32(m.Info().VocabSize)}} {
 		if _, err := m.Check(ids); err == nil {

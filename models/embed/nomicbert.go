@@ -116,7 +116,7 @@ func (m *nomicBERT) configure(c *repo.Config) (f form, act runtime.Act, interlea
 	}
 	f = form{
 		vocab: c.Int(def.vocab, 1, maxVocab, "vocab_size"), width: c.Int(768, 1, maxWidth, "n_embd", "hidden_size"),
-		layers: c.Int(12, 0, maxLayers, "n_layer", "num_hidden_layers"), heads: c.Int(12, 1, maxWidth, "n_head", "num_attention_heads"),
+		layers: c.Int(12, 1, maxLayers, "n_layer", "num_hidden_layers"), heads: c.Int(12, 1, maxWidth, "n_head", "num_attention_heads"),
 		inner: c.Int(3072, 1, maxWidth*16, "n_inner", "intermediate_size"), trained: true,
 		eps: c.Float(def.eps, "layer_norm_epsilon", "layer_norm_eps"),
 	}

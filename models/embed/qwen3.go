@@ -24,7 +24,7 @@ type qwen3 struct {
 
 func newQwen3(c *repo.Config, w *nn.Weights) (encoder, form) {
 	f := form{
-		vocab: c.Int(151936, 1, maxVocab, "vocab_size"), width: c.Int(4096, 1, maxWidth, "hidden_size"), layers: c.Int(32, 0, maxLayers, "num_hidden_layers"),
+		vocab: c.Int(151936, 1, maxVocab, "vocab_size"), width: c.Int(4096, 1, maxWidth, "hidden_size"), layers: c.Int(32, 1, maxLayers, "num_hidden_layers"),
 		heads: c.Int(32, 1, maxWidth, "num_attention_heads"), inner: c.Int(22016, 1, maxWidth*16, "intermediate_size"),
 		eps: c.Float(1e-6, "rms_norm_eps"), limit: c.Int(32768, 1, maxPositions, "max_position_embeddings"), trained: true,
 	}

@@ -2,6 +2,7 @@ package embed
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -12,27 +13,36 @@ type Text struct {
 	Cut    int // tokens beyond the model's limit, which are not in IDs
 }
 
-// Encode tokenizes a text behind a prompt: the given one, else the repository's prompt of that name, else its default
-// one. A prompt is prepended as it is. Special tokens are added; what exceeds MaxTokens is cut and counted.
-func (m *Model) Encode(text, promptName, prompt string) (Text, error) {
-	if prompt == "" {
-		if promptName == "" {
-			promptName = m.info.DefaultPrompt
-		}
-		if promptName != "" {
-			p, ok := m.info.Prompts[promptName]
-			if !ok {
-				return Text{}, fmt.Errorf("prompt %q is not known: %s", promptName, m.info.promptNames())
-			}
-			prompt = p
-		}
+// Encode tokenizes a text behind a prompt: the given one, even an empty one; where that is nil, the repository's prompt
+// of that name, and where there is no name its default one. A prompt is prepended as it is. Special tokens are added;
+// what exceeds MaxTokens is cut and counted.
+func (m *Model) Encode(text, promptName string, prompt *string) (Text, error) {
+	before, err := m.prompt(promptName, prompt)
+	if err != nil {
+		return Text{}, err
 	}
-	ids, cut := m.tokens.IDs(prompt+text, true, m.info.MaxTokens)
+	ids, cut := m.tokens.IDs(before+text, true, m.info.MaxTokens)
 	t := Text{IDs: ids, Cut: cut}
-	if prompt != "" && !m.pipe.includePrompt {
-		t.Prompt = min(m.prompts.length(prompt), len(ids))
+	if before != "" && !m.pipe.includePrompt {
+		t.Prompt = min(m.prompts.length(before), len(ids))
 	}
 	return m.fit(t)
+}
+
+// prompt settles which text comes first. Every repository has the prompts "query" and "document", empty where it stores
+// no others (sentence-transformers 6).
+func (m *Model) prompt(name string, given *string) (string, error) {
+	if given != nil {
+		return *given, nil
+	}
+	if name == "" {
+		name = m.info.DefaultPrompt
+	}
+	p, ok := m.info.Prompts[name]
+	if !ok && name != "" && name != "query" && name != "document" {
+		return "", fmt.Errorf("prompt %q is not known: %s", name, m.info.promptNames())
+	}
+	return p, nil
 }
 
 // fit refuses ids that the network has no rows for: a tokenizer may know more tokens than the model.
@@ -51,7 +61,7 @@ func (m *Model) Check(ids []int32) (Text, error) {
 		return Text{}, fmt.Errorf("no token ids")
 	}
 	n := min(len(ids), m.info.MaxTokens)
-	return m.fit(Text{IDs: ids[:n:n], Cut: len(ids) - n})
+	return m.fit(Text{IDs: slices.Clone(ids[:n]), Cut: len(ids) - n}) // not the request's list, which may be long
 }
 
 // prompts remembers the length in tokens of the prompts that were used.

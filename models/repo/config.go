@@ -24,8 +24,8 @@ type Config struct {
 // ParseConfig reads an object; name is for errors.
 func ParseConfig(name string, raw []byte) (*Config, error) {
 	c := &Config{name: name, errs: new([]error)}
-	if err := json.Unmarshal(raw, &c.keys); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := decode(name, raw, &c.keys); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -48,18 +48,19 @@ func (f Folder) String() string {
 
 // Read reads one settings file whole.
 func (f Folder) Read(name string) ([]byte, error) {
-	file, err := f.files.Open(path.Join(f.at, name))
+	at := path.Join(f.at, name)
+	info, err := fs.Stat(f.files, at)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > fileLimit { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("%s: no regular file of at most %d bytes", name, fileLimit)
+	}
+	file, err := f.files.Open(at)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > fileLimit {
-		return nil, fmt.Errorf("%s: %d bytes are no settings file", name, info.Size())
-	}
 	return io.ReadAll(io.LimitReader(file, fileLimit))
 }
 
@@ -70,11 +71,24 @@ func (f Folder) JSON(name string, v any) (bool, error) {
 		return false, nil
 	}
 	if err == nil {
-		if err = json.Unmarshal(raw, v); err != nil {
-			err = fmt.Errorf("%s: %w", name, err)
-		}
+		err = decode(name, raw, v)
 	}
 	return true, err
+}
+
+// decode is json.Unmarshal with errors that speak of the file, not of this program's types.
+func decode(name string, raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fmt.Errorf("%s: %s: a JSON %s does not belong here", name, wrong.Field, wrong.Value)
+	case wrong != nil:
+		return fmt.Errorf("%s: a JSON %s does not belong here", name, wrong.Value)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // Config reads one settings file as a Config.

@@ -79,15 +79,32 @@ func Bytes(data []byte) (*Checkpoint, error) {
 }
 
 func parse(data []byte) (map[string]Tensor, error) {
+	if len(data) == 0 {
+		return nil, errors.New("the file is empty")
+	}
 	if isTorch(data) {
 		return parseTorch(data)
 	}
 	return parseSafetensors(data)
 }
 
+// indexLimit is far above the index of any checkpoint.
+const indexLimit = 64 << 20
+
+func readIndex(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > indexLimit {
+		return nil, fmt.Errorf("%s: no regular file of at most %d bytes", path, indexLimit)
+	}
+	return os.ReadFile(path)
+}
+
 // sharded reads an index ("weight_map": tensor -> file) and every shard that it names.
 func sharded(path string) (*Checkpoint, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func TestLyingSafetensors(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":             {nil, "0 bytes"},
+		"empty":             {nil, "empty"},
 		"a pointer":         {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:0"), "git-lfs"},
 		"a huge header":     {[]byte{255, 255, 255, 255, 255, 255, 255, 127}, "header of"},
 		"a long header":     {[]byte{200, 0, 0, 0, 0, 0, 0, 0, '{', '}'}, "header of 200"},

@@ -14,17 +14,20 @@ import (
 type mapping struct{ data []byte }
 
 func mapFile(path string) (*mapping, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > math.MaxInt { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("%s: no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > math.MaxInt {
-		return nil, fmt.Errorf("%s: no regular file", path)
 	}
 	if info.Size() == 0 {
 		return &mapping{}, nil

@@ -2,38 +2,62 @@ package queue
 
 import "time"
 
-// pace measures how fast the worker gets through the line: cost per second,
-// averaged with an exponential weight. Only the time between two takes counts
-// during which jobs were waiting; then the worker was at work all the while.
+// pace measures how fast the worker computes: cost per second over whole
+// batches, averaged with an exponential weight.
 type pace struct {
-	last    time.Time // of the last take
-	cost    int       // taken then
-	backlog bool      // jobs were left waiting then
-	rate    float64   // cost per second; 0: not measured yet
+	rate  float64   // cost per second; 0: not measured yet
+	since time.Time // the start of the running batch; zero: the worker is idle
+	cost  int       // of the running batch
 }
 
 // paceWeight is the weight of the newest sample.
 const paceWeight = 0.2
 
-// taken records that jobs of this cost left the line, and whether others stay.
-func (p *pace) taken(now time.Time, cost int, backlog bool) {
-	if p.backlog && p.cost > 0 {
-		if d := now.Sub(p.last).Seconds(); d > 0 {
-			r := float64(p.cost) / d
-			if p.rate == 0 {
-				p.rate = r
-			} else {
-				p.rate += paceWeight * (r - p.rate)
+// begin records that jobs of this cost went to the worker. They may join a
+// batch that runs.
+func (p *pace) begin(now time.Time, cost int) {
+	if p.since.IsZero() {
+		p.since, p.cost = now, 0
+	}
+	p.cost += cost
+}
+
+// end records that the worker is idle; whole says that it computed all of the
+// batch, which makes it a sample.
+func (p *pace) end(now time.Time, whole bool) {
+	if d := now.Sub(p.since).Seconds(); whole && !p.since.IsZero() && d > 0 && p.cost > 0 {
+		r := float64(p.cost) / d
+		if p.rate == 0 {
+			p.rate = r
+		} else {
+			p.rate += paceWeight * (r - p.rate)
+		}
+	}
+	p.since, p.cost = time.Time{}, 0
+}
+
+// wait is how long it takes until the running batch and this cost behind it
+// are done. A batch that has taken longer than it should is believed to need
+// as long again as it is late; the first of all, as long as it has run.
+func (p *pace) wait(now time.Time, cost int) time.Duration {
+	left, rate := 0.0, p.rate
+	if !p.since.IsZero() {
+		elapsed := max(now.Sub(p.since).Seconds(), 0)
+		if rate > 0 {
+			left = float64(p.cost)/rate - elapsed
+			left = max(left, -left)
+		} else {
+			left = elapsed
+			if elapsed > 0 {
+				rate = float64(p.cost) / (2 * elapsed)
 			}
 		}
 	}
-	p.last, p.cost, p.backlog = now, cost, backlog
+	if rate > 0 {
+		left += float64(cost) / rate
+	}
+	return time.Duration(min(left, maxWait.Seconds()) * float64(time.Second))
 }
 
-// time is how long work of this cost takes at the measured pace.
-func (p *pace) time(cost int) time.Duration {
-	if p.rate == 0 {
-		return 0
-	}
-	return time.Duration(float64(cost) / p.rate * float64(time.Second))
-}
+// maxWait bounds an estimate: beyond it none means anything.
+const maxWait = 24 * time.Hour

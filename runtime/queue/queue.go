@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -168,7 +169,7 @@ func (q *Queue) TryTake(budget int) []*Job {
 		cost += j.cost
 	}
 	if batch != nil {
-		q.pace.taken(time.Now(), cost, q.waiting > 0)
+		q.pace.begin(time.Now(), cost)
 	}
 	more := q.waiting > 0
 	q.mu.Unlock()
@@ -205,10 +206,19 @@ func (q *Queue) Work(budget int, run func(batch []*Job)) {
 			return
 		}
 		err := runBatch(batch, run)
+		q.rest(batch)
 		for _, j := range batch {
 			j.Finish(err)
 		}
 	}
+}
+
+// rest notes that the worker is done with a batch. One of which no job was
+// completed may have been given up half-way and says nothing of the pace.
+func (q *Queue) rest(batch []*Job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace.end(time.Now(), slices.ContainsFunc(batch, func(j *Job) bool { return j.state == Done }))
 }
 
 var errUnfinished = errors.New("queue: the worker left the job unfinished")
@@ -232,12 +242,14 @@ func (q *Queue) Waiting() int {
 	return q.waiting
 }
 
-// Wait estimates how long a job admitted now would wait, from the measured
-// pace of the worker; 0 when nothing waits or nothing was measured yet.
+// Wait estimates how long a job admitted now would wait: what is left of the
+// running batch and all that waits, at the measured pace of the worker, or,
+// while nothing was measured, by how long the running batch has taken. It is 0
+// when the worker is idle and nothing waits.
 func (q *Queue) Wait() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.pace.time(q.cost)
+	return q.pace.wait(time.Now(), q.cost)
 }
 
 // Close stops admission. Jobs that were admitted are still processed.

@@ -360,18 +360,70 @@ func submitted(t *testing.T, q *Queue) *Job {
 	return j
 }
 
-func TestWaitUsesTheMeasuredPace(t *testing.T) {
+func TestPace(t *testing.T) {
 	start := time.Now()
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
 	var p pace
-	if p.time(100) != 0 {
-		t.Error("an estimate without a measurement")
+	check := func(what string, now time.Time, cost int, want time.Duration) {
+		t.Helper()
+		if got := p.wait(now, cost); got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
 	}
-	p.taken(start, 50, true)
-	p.taken(start.Add(time.Second), 50, false)         // 50/s while others waited
-	p.taken(start.Add(time.Hour), 50, true)            // the line was empty: says nothing
-	p.taken(start.Add(time.Hour+time.Second), 0, true) // 50/s again
-	if got := p.time(100); got != 2*time.Second {
-		t.Errorf("100 at 50 a second: %v, want 2s", got)
+	check("nothing is known", at(0), 100, 0)
+	p.begin(at(0), 50)
+	check("the first batch runs for 2 s", at(2), 0, 2*time.Second)
+	check("as much behind it", at(2), 50, 6*time.Second) // at 50 in 4 s
+	p.end(at(5), true)                                   // 10 a second
+	check("idle", at(100), 0, 0)
+	check("idle, 100 wait", at(100), 100, 10*time.Second)
+	p.begin(at(100), 30)
+	check("a batch of 3 s has begun", at(100), 0, 3*time.Second)
+	check("1 s later", at(101), 0, 2*time.Second)
+	check("1 s later, 20 wait", at(101), 20, 4*time.Second)
+	p.begin(at(101), 10)
+	check("10 joined", at(101), 0, 3*time.Second)
+	check("2 s late", at(106), 0, 2*time.Second)
+	p.end(at(106), false)
+	check("a batch that was given up is no sample", at(106), 10, time.Second)
+	p.begin(at(106), 20)
+	p.end(at(107), true) // 20 a second, with a weight of 0.2
+	check("a faster batch", at(107), 12, time.Second)
+	check("no end", at(107), 1<<60, maxWait)
+}
+
+// TestWaitCountsTheRunningBatch has nothing waiting behind a batch.
+func TestWaitCountsTheRunningBatch(t *testing.T) {
+	q := New(Options{})
+	worker := make(chan struct{})
+	release := make(chan struct{})
+	go func() {
+		defer close(worker)
+		q.Work(1<<30, func(batch []*Job) {
+			if batch[0].Task().Cost() > 1 {
+				<-release
+			}
+			batch[0].Finish(nil)
+		})
+	}()
+	if q.Wait() != 0 {
+		t.Errorf("an idle queue: %v", q.Wait())
+	}
+	j := submit(t, q, 1) // some pace
+	wait(t, "the first", j.Done())
+	j = submit(t, q, 1<<30)
+	for j.State() == Waiting {
+		runtime.Gosched()
+	}
+	if q.Waiting() != 0 || q.Wait() <= 0 {
+		t.Errorf("a large batch runs: %d waiting, %v", q.Waiting(), q.Wait())
+	}
+	close(release)
+	wait(t, "the second", j.Done())
+	q.Close()
+	wait(t, "the worker", worker)
+	if q.Wait() != 0 {
+		t.Errorf("after the end: %v", q.Wait())
 	}
 }
 

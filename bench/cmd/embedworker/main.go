@@ -77,7 +77,7 @@ func work(m *embed.Model, b *cpu.Backend, ids [][]int32, strings []string, show 
 	}
 	tokens := 0
 	for _, s := range strings {
-		t, err := m.Encode(s, "", "")
+		t, err := m.Encode(s, "", nil)
 		if err != nil {
 			return nil, err
 		}
