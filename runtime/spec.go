@@ -96,6 +96,7 @@ type Attn struct {
 	Window              int // Causal: key j > i-Window; else |i-j| <= Window
 	Causal              bool
 	Scale, Cap          float32 // s = Cap·tanh(Scale·q·k/Cap)
+	Keys                DType   // Precision.Cache: with BF16 queries and softmax weights may be rounded like keys and values
 	QNorm, KNorm        *Norm   // per head, before the rotation
 	Rotary, Layer       int     // 1 + index into Sequences.Angles; layer of Sequences.Cache
 	Interleaved         bool    // rotary pairs (2i, 2i+1) instead of (i, i+half); channels beyond 2·half pass

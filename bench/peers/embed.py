@@ -5,7 +5,7 @@
     python bench/peers/embed.py --worker /tmp/embedworker
 
 One random BERT-base checkpoint is written once and given to everybody, with the same number of threads. The contenders
-take turns, shape by shape, round by round; the table has medians in milliseconds and the ratio peer / ours of medians.
+take turns, shape by shape, round by round, each round beginning with another one; the table has medians in milliseconds and the ratio peer / ours of medians.
 """
 import argparse
 import json
@@ -185,7 +185,9 @@ def report(a, contenders, inputs):
     for name, x, rounds in inputs:
         times = {c: [] for c in contenders}
         for r in range(rounds + 1):
-            for c, run in contenders.items():
+            order = list(contenders.items())
+            for c, run in order[r % len(order):] + order[:r % len(order)]:
+                time.sleep(0.3)  # peers' threads spin for a while after their turn
                 t = run(x)
                 if r > 0:  # the first round warms up
                     times[c].append(t)

@@ -62,7 +62,7 @@ func buildBERT(c *repo.Config, w *nn.Weights, f form, pad int32) *bert {
 			Up:    l.Linear("intermediate.dense", f.inner, f.width, act),
 			Down:  l.Linear("output.dense", f.width, f.inner, runtime.None),
 			Norm2: l.Norm(runtime.LayerNorm, "output.LayerNorm", f.width, f.eps),
-			Attn:  f.attention(),
+			Attn:  f.attention(w),
 		})
 		w.Drop()
 	}

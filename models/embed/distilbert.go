@@ -34,7 +34,7 @@ func newDistilBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 			Up:    l.Linear("ffn.lin1", f.inner, f.width, act),
 			Down:  l.Linear("ffn.lin2", f.width, f.inner, runtime.None),
 			Norm2: l.Norm(runtime.LayerNorm, "output_layer_norm", f.width, f.eps),
-			Attn:  f.attention(),
+			Attn:  f.attention(w),
 		})
 		w.Drop()
 	}

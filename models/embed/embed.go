@@ -153,6 +153,7 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 	}
 	m.loader = m.backend.Load("embed", precision)
 	weights := nn.Bind(tensors, m.loader)
+	weights.Precision = precision
 	var f form
 	m.encoder, f = families[family](config, weights)
 	if err := config.Err(); err != nil { // tensors that do not fit wrong numbers are no news

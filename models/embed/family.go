@@ -90,9 +90,10 @@ func (f *form) check(c *repo.Config, headsKey string) {
 
 func (f form) headDim() int { return f.width / f.heads }
 
-// attention is plain multi-head attention of this form.
-func (f form) attention() runtime.Attn {
-	return runtime.Attn{Heads: f.heads, KVHeads: f.heads, Dim: f.headDim(), Scale: float32(1 / math.Sqrt(float64(f.headDim())))}
+// attention is plain multi-head attention of this form, in the precision of the weights.
+func (f form) attention(w *nn.Weights) runtime.Attn {
+	scale := float32(1 / math.Sqrt(float64(f.headDim())))
+	return runtime.Attn{Heads: f.heads, KVHeads: f.heads, Dim: f.headDim(), Scale: scale, Keys: w.Precision.Cache}
 }
 
 // check reports a rotary embedding that cannot be computed.

@@ -39,7 +39,7 @@ func newGTE(c *repo.Config, w *nn.Weights) (encoder, form) {
 	m.table = e.Table(spec)
 	native := w.Has("layers.0.self_attn.q_proj.weight")
 	for i := range f.layers {
-		attn := f.attention()
+		attn := f.attention(w)
 		attn.Rotary = 1
 		if native {
 			m.blocks = append(m.blocks, gatedBlock(w.At("layers.%d", i), f, act, attn))

@@ -51,7 +51,7 @@ func newModernBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	})
 	for i := range f.layers {
 		l := w.At("layers.%d", i)
-		attn := f.attention()
+		attn := f.attention(w)
 		attn.Rotary = 1
 		full := i%every == 0
 		if kinds != nil {

@@ -28,7 +28,7 @@ func newMPNet(c *repo.Config, w *nn.Weights) (encoder, form) {
 	for i := range f.layers {
 		l := w.At("encoder.layer.%d", i)
 		a := l.At("attention")
-		attn := f.attention()
+		attn := f.attention(w)
 		attn.Bias = bias
 		m.blocks = append(m.blocks, &nn.PostNorm{
 			QKV:   a.At("attn").Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "q", Rows: f.width}, nn.Part{Name: "k", Rows: f.width}, nn.Part{Name: "v", Rows: f.width}),

@@ -93,7 +93,7 @@ func newNomicBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	m.table = e.Table(spec)
 	native := w.Has("layers.0.self_attn.q_proj.weight")
 	for i := range f.layers {
-		attn := f.attention()
+		attn := f.attention(w)
 		attn.Rotary, attn.Interleaved = 1, interleaved
 		if native {
 			m.blocks = append(m.blocks, gatedBlock(w.At("layers.%d", i), f, act, attn))

@@ -60,6 +60,7 @@ func newQwen3(c *repo.Config, w *nn.Weights) (encoder, form) {
 		a, mlp := l.At("self_attn"), l.At("mlp")
 		attn := runtime.Attn{
 			Heads: f.heads, KVHeads: kv, Dim: dim, Causal: causal, Scale: float32(1 / math.Sqrt(float64(dim))), Rotary: 1,
+			Keys:  w.Precision.Cache,
 			QNorm: a.Norm(runtime.RMSNorm, "q_norm", dim, f.eps), KNorm: a.Norm(runtime.RMSNorm, "k_norm", dim, f.eps),
 		}
 		if slides := i >= windowFrom; kinds != nil && kinds[i] == "sliding_attention" || kinds == nil && slides {

@@ -14,6 +14,9 @@ import (
 // Weights binds tensors of a checkpoint, below a prefix of their names, to the values of a Loader. What is missing or
 // has the wrong shape is kept for Err, so that a model is built in one go and one error names everything.
 type Weights struct {
+	// Precision of the component, for its attention; the zero value is exact.
+	Precision runtime.Precision
+
 	tensors *checkpoint.Checkpoint
 	load    runtime.Loader
 	prefix  string
@@ -27,7 +30,7 @@ type binding struct {
 
 // Bind begins at the names themselves.
 func Bind(c *checkpoint.Checkpoint, l runtime.Loader) *Weights {
-	return &Weights{c, l, "", &binding{used: map[string]bool{}}}
+	return &Weights{tensors: c, load: l, shared: &binding{used: map[string]bool{}}}
 }
 
 // At goes on below a longer prefix, with a dot behind each part.

@@ -17,7 +17,8 @@ const splitRows = 1024
 
 // attention is softmax(q·kᵀ)·v, block after block of keys with a running softmax, so that the scores of a tile of queries
 // are all that ever exists of the T x T matrix. Keys of one head are packed into panels as weights are, rotated once;
-// values are packed k-major; both products use the kernels of Linear.
+// values are packed k-major; both products use the kernels of Linear: those of float32, or, where keys are wanted in
+// bfloat16 and the CPU multiplies such pairs, those, with both operands of both products rounded.
 type attention struct {
 	lv      *level
 	a       *runtime.Attn
@@ -36,6 +37,12 @@ type attention struct {
 
 	dim, deep, wide int // of a head; rounded up for the depth of panels of k, for the columns of panels of v
 	mr              int
+
+	dot     bool
+	product []microKernel
+	slice   int // k of a tile's slice
+	pair    int // values in one float's place of panels and tiles: 2 bfloat16
+	step    int // keys are a multiple of it for softmax
 }
 
 // packed is the keys and values of one sequence and head.
@@ -130,6 +137,11 @@ func (b *Backend) attentionOf(q, k, v runtime.Tensor, s *runtime.Sequences, a *r
 	t := &attention{
 		lv: b.level, a: a, q: view(q), k: view(k), v: view(v), lens: s.Lens, dim: a.Dim,
 		deep: roundUp(a.Dim, 16), wide: roundUp(a.Dim, b.level.columns), mr: b.level.rows, scale: a.Scale,
+		product: b.level.f32, slice: sliceF32, pair: 1, step: 16,
+	}
+	if a.Keys == runtime.BF16 && b.level.dot != nil {
+		t.dot, t.product, t.slice, t.pair, t.step = true, b.level.dot, sliceDot, 2, 32
+		t.deep = roundUp(a.Dim, 32)
 	}
 	first, uniform := 0, true
 	for i, n := range s.Lens {
@@ -170,52 +182,89 @@ func (b *Backend) attentionOf(q, k, v runtime.Tensor, s *runtime.Sequences, a *r
 	return t
 }
 
-// Panels of keys are level.columns keys wide and deep floats long; values are wide/level.columns panels, each a row of
-// level.columns floats for every key.
-func (t *attention) keyFloats(n int) int   { return roundUp(n, t.lv.columns) * t.deep }
-func (t *attention) valueFloats(n int) int { return roundUp(n, 16) * t.wide }
+// Panels of keys are level.columns keys wide and deep values long; values are wide/level.columns panels, each a row of
+// level.columns values for every key, or of as many pairs for two keys.
+func (t *attention) keyFloats(n int) int   { return roundUp(n, t.lv.columns) * t.deep / t.pair }
+func (t *attention) valueFloats(n int) int { return roundUp(n, 16) * t.wide / t.pair }
 
-// pack copies keys [from, to) of a sequence and head to where their tiles want them; from is a multiple of keyBlock.
+// pack copies keys and values [from, to) of a sequence and head to where their tiles want them; from is a multiple of
+// keyBlock.
 func (t *attention) pack(w *worker, p packed, seq, head, from, to int) {
-	columns := t.lv.columns
+	t.packKeys(w, p.k, seq, head, from, to)
+	for ; from < to; from += keyBlock {
+		for j := 0; j < t.wide; j += t.lv.columns {
+			t.packValues(w, at(p.v, j*roundUp(t.lens[seq], 16)/t.pair), seq, head, j, from, min(to, from+keyBlock))
+		}
+	}
+}
+
+// packKeys transposes keys, 16 by 16.
+func (t *attention) packKeys(w *worker, panels unsafe.Pointer, seq, head, from, to int) {
+	columns, depth := t.lv.columns, t.deep/t.pair
 	pitch := t.deep + 16
-	row0 := t.starts[seq]
+	row0, n := t.starts[seq], t.lens[seq]
 	plain := t.knorm == nil && t.angles.p == nil && t.dim == t.deep
-	n := t.lens[seq]
 	end := to
 	if to == n {
 		end = roundUp(to, columns) // the rest of the last panel is zeros
 	}
 	stage := w.need(&w.panel, "staged keys", 16*pitch*4)
 	for i := from; i < end; i += 16 {
-		dst := at(p.k, i/columns*columns*t.deep+i%columns)
-		if plain && i+16 <= n {
-			t.lv.transpose(dst, columns*4, at(t.k.row(row0+i), head*t.dim), t.k.stride*4, t.deep)
-			continue
+		src, stride := at(t.k.row(row0+i), head*t.dim), t.k.stride*4
+		if !plain || i+16 > n {
+			for r := range 16 {
+				s := at(stage, r*pitch)
+				if i+r < n {
+					t.prepare(w, s, at(t.k.row(row0+i+r), head*t.dim), row0+i+r, t.knorm, 1)
+					clear(floats(at(s, t.dim), t.deep-t.dim))
+				} else {
+					clear(floats(s, t.deep))
+				}
+			}
+			src, stride = stage, pitch*4
 		}
-		for r := range 16 {
-			s := at(stage, r*pitch)
-			if i+r < n {
-				t.prepare(w, s, at(t.k.row(row0+i+r), head*t.dim), row0+i+r, t.knorm, 1)
-				clear(floats(at(s, t.dim), t.deep-t.dim))
+		if t.dot {
+			t.lv.roundBF16(stage, pitch*4, src, stride, 16, t.deep)
+			src, stride = stage, pitch*4
+		}
+		t.lv.transpose(at(panels, (i/columns*t.deep/t.pair)*columns+i%columns), columns*4, src, stride, depth)
+	}
+}
+
+// packValues copies the channels from j on of at most keyBlock values to their panel.
+func (t *attention) packValues(w *worker, panel unsafe.Pointer, seq, head, j, from, to int) {
+	columns, n := t.lv.columns, t.lens[seq]
+	have := max(0, min(columns, t.dim-j))
+	src, stride := at(t.v.row(t.starts[seq]+from), head*t.dim+j), t.v.stride*4
+	dst := at(panel, from*columns/t.pair)
+	rows := to - from
+	if t.dot && (have < columns || rows%2 == 1) { // by way of whole pairs of whole rows
+		stage := w.need(&w.panel, "staged values", keyBlock*columns*4)
+		for i := range roundUp(rows, 2) {
+			d := floats(at(stage, i*columns), columns)
+			if i < rows {
+				clear(d[copy(d, floats(unsafe.Add(src, i*stride), have)):])
 			} else {
-				clear(floats(s, t.deep))
+				clear(d)
 			}
 		}
-		t.lv.transpose(dst, columns*4, stage, pitch*4, t.deep)
+		src, stride, have = stage, columns*4, columns
 	}
-	stride := roundUp(n, 16) * columns
-	for j := 0; j < t.wide; j += columns {
-		dst := at(p.v, j/columns*stride)
-		have := max(0, min(columns, t.dim-j))
-		for i := from; i < to; i++ {
+	switch {
+	case t.dot:
+		t.lv.pairRows(dst, src, stride, (rows+1)/2)
+		rows = roundUp(rows, 2)
+	case have == columns:
+		one := float32(1)
+		t.lv.scaleRows(dst, columns*4, src, stride, unsafe.Pointer(&one), 0, rows, columns)
+	default:
+		for i := range rows {
 			d := floats(at(dst, i*columns), columns)
-			copy(d, floats(at(t.v.row(row0+i), head*t.dim+j), have))
-			clear(d[have:])
+			clear(d[copy(d, floats(unsafe.Add(src, i*stride), have)):])
 		}
-		if to == n {
-			clear(floats(at(dst, n*columns), (roundUp(n, 16)-n)*columns))
-		}
+	}
+	if to == n {
+		clear(floats(at(dst, rows*columns/t.pair), (roundUp(n, 16)-from-rows)*columns/t.pair))
 	}
 }
 
@@ -270,9 +319,9 @@ func (t *attention) tile(w *worker, p packed, seq, head, tile int) {
 	mr := to - from
 	row0 := t.starts[seq]
 
-	slices := (t.dim + sliceF32 - 1) / sliceF32
+	slices := (t.dim + t.slice - 1) / t.slice
 	q := w.need(&w.a, "queries", slices*t.mr*tileStride)
-	t.queries(w, q, row0, from, to, head)
+	t.queries(w, q, row0+from, mr, head)
 
 	// Scores are a tile themselves, so that they are the left operand of the second product where they are.
 	ldo := t.wide + 16
@@ -283,7 +332,13 @@ func (t *attention) tile(w *worker, p packed, seq, head, tile int) {
 	for r := range states {
 		states[r] = softmaxStart
 	}
+	shrink := unsafe.Pointer(&states[0].shrink)
+	const stateBytes = int(unsafe.Sizeof(softmaxState{}))
 
+	softmax := lv.softmax
+	if t.dot {
+		softmax = lv.softmaxBF16
+	}
 	lo, hi := t.keys(from, to, n)
 	columns := lv.columns
 	started := 0
@@ -291,54 +346,58 @@ func (t *attention) tile(w *worker, p packed, seq, head, tile int) {
 		a, b := max(block, lo/columns*columns), min(block+keyBlock, hi)
 		t.scores(q, p, s, mr, a, b)
 		t.adjust(s, head, from, mr, a, b, n)
-		lv.softmax(s, state, mr, roundUp(b-a, 16))
+		softmax(s, state, mr, roundUp(b-a, t.step))
 		if started == 1 {
-			for r := range states {
-				if c := states[r].shrink; c != 1 {
-					lv.scale(at(out, r*ldo), at(out, r*ldo), t.wide, c)
-				}
-			}
+			lv.scaleRows(out, ldo*4, out, ldo*4, shrink, stateBytes, mr, t.wide)
 		}
 		for j := 0; j < t.wide; j += columns {
-			v := at(p.v, (j/columns*roundUp(n, 16)+a/columns*columns)*columns)
-			lv.f32[mr-1](roundUp(b-a, 4), s, v, at(out, j), ldo, started)
+			v := at(p.v, (j*roundUp(n, 16)+a*columns)/t.pair)
+			t.product[mr-1](roundUp(b-a, 4), s, v, at(out, j), ldo, started)
 		}
 		started = 1
 	}
-	whole := t.dim &^ 15
-	for r := range mr {
-		y, o := at(t.y.row(row0+from+r), head*t.dim), at(out, r*ldo)
-		if !(states[r].sum != 0) || started == 0 { // a NaN stays one
-			clear(floats(y, t.dim))
-			continue
+	for r := range states {
+		st := &states[r]
+		if st.shrink = 1 / st.sum; st.sum == 0 || started == 0 { // no key counts; a NaN stays one
+			st.shrink = 0
+			clear(floats(at(out, r*ldo), t.wide))
 		}
-		c := 1 / states[r].sum
-		lv.scale(y, o, whole, c)
-		d, s := floats(at(y, whole), t.dim-whole), floats(at(o, whole), t.dim-whole)
-		for i := range d {
-			d[i] = s[i] * c
+	}
+	y := at(t.y.row(row0+from), head*t.dim)
+	whole := t.dim &^ 15
+	lv.scaleRows(y, t.y.stride*4, out, ldo*4, shrink, stateBytes, mr, whole)
+	if whole < t.dim {
+		for r := range states {
+			d, o := floats(at(y, r*t.y.stride+whole), t.dim-whole), floats(at(out, r*ldo+whole), t.dim-whole)
+			for i := range d {
+				d[i] = o[i] * states[r].shrink
+			}
 		}
 	}
 }
 
-// queries copies rows [from, to) of a head into tiles, one for each 256 channels.
-func (t *attention) queries(w *worker, q unsafe.Pointer, row0, from, to, head int) {
-	for r := range to - from {
-		row := row0 + from + r
-		src := at(t.q.row(row), head*t.dim)
-		if t.dim <= sliceF32 {
-			dst := unsafe.Add(q, r*tileStride)
-			t.prepare(w, dst, src, row, t.qnorm, t.scale)
-			clear(floats(at(dst, t.dim), roundUp(t.dim, 4)-t.dim))
+// queries copies mr rows of a head into tiles, one for each slice of channels.
+func (t *attention) queries(w *worker, q unsafe.Pointer, row0, mr, head int) {
+	src := at(t.q.row(row0), head*t.dim)
+	if t.qnorm == nil && t.angles.p == nil && t.dim == t.deep && t.dim <= sliceF32 {
+		t.lv.scaleRows(q, tileStride, src, t.q.stride*4, unsafe.Pointer(&t.scale), 0, mr, t.dim)
+		if t.dot {
+			t.lv.roundBF16(q, tileStride, q, tileStride, mr, t.dim)
+		}
+		return
+	}
+	tmp := w.need(&w.c, "query", 512*4)
+	for r := range mr {
+		t.prepare(w, tmp, at(src, r*t.q.stride), row0+r, t.qnorm, t.scale)
+		clear(floats(at(tmp, t.dim), t.deep-t.dim))
+		dst := unsafe.Add(q, r*tileStride)
+		if t.dot {
+			t.lv.roundBF16(dst, 0, tmp, 0, 1, t.deep)
 			continue
 		}
-		tmp := w.need(&w.c, "query", 512*4)
-		t.prepare(w, tmp, src, row, t.qnorm, t.scale)
 		for k := 0; k < t.dim; k += sliceF32 {
-			n := min(sliceF32, t.dim-k)
-			dst := unsafe.Add(q, k/sliceF32*t.mr*tileStride+r*tileStride)
-			copy(floats(dst, n), floats(at(tmp, k), n))
-			clear(floats(at(dst, n), roundUp(n, 4)-n))
+			n := min(sliceF32, t.deep-k)
+			copy(floats(unsafe.Add(dst, k/sliceF32*t.mr*tileStride), n), floats(at(tmp, k), n))
 		}
 	}
 }
@@ -370,17 +429,17 @@ func (t *attention) seen(i, n int) (lo, hi int) {
 func (t *attention) scores(q unsafe.Pointer, p packed, s unsafe.Pointer, mr, a, b int) {
 	columns := t.lv.columns
 	for key := a; key < b; key += columns {
-		panel := at(p.k, key*t.deep)
-		for k := 0; k < t.dim; k += sliceF32 {
-			n := min(sliceF32, t.dim-k)
-			t.lv.f32[mr-1](roundUp(n, 4), unsafe.Add(q, k/sliceF32*t.mr*tileStride), at(panel, k*columns), at(s, key-a), tileFloats, min(k, 1))
+		panel := at(p.k, key*t.deep/t.pair)
+		for k := 0; k < t.dim; k += t.slice {
+			n := min(t.slice, t.dim-k)
+			t.product[mr-1](roundUp(n, 4), unsafe.Add(q, k/t.slice*t.mr*tileStride), at(panel, k*columns/t.pair), at(s, key-a), tileFloats, min(k, 1))
 		}
 	}
 }
 
 // adjust caps and biases the scores of mr queries from row i0 and keys [a, b), and puts -Inf where a query sees no key.
 func (t *attention) adjust(s unsafe.Pointer, head, i0, mr, a, b, n int) {
-	width := roundUp(b-a, 16)
+	width := roundUp(b-a, t.step)
 	masked := t.a.Causal || t.a.Window > 0
 	if !masked && width == b-a && t.a.Cap == 0 && t.bias.p == nil {
 		return

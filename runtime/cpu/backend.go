@@ -85,7 +85,8 @@ func (b *Backend) Props() runtime.Props {
 
 // Precision: "auto" and "float32" keep weights in the checkpoint's type, exactly; "float16" also rounds float32 weights
 // to float16, "bfloat16" all to bfloat16. Activations are float32 but where the CPU multiplies bfloat16 pairs or
-// quantised blocks, which round them inside the product.
+// quantised blocks, which round them inside the product; where it does the former, attention rounds too unless the cache
+// is float32.
 func (b *Backend) Precision(dtype string, stored runtime.DType) (runtime.Precision, error) {
 	p := runtime.Precision{Weights: runtime.Stored, Compute: runtime.F32, Stream: runtime.F32, Cache: runtime.F32}
 	switch dtype {

@@ -107,8 +107,8 @@ type encoder struct {
 
 const encoderLayers, encoderWidth, encoderInner, encoderHeads = 12, 768, 3072, 12
 
-func newEncoder(b *testing.B, l runtime.Loader) *encoder {
-	e := &encoder{attn: &runtime.Attn{Heads: encoderHeads, KVHeads: encoderHeads, Dim: encoderWidth / encoderHeads, Scale: 0.125}}
+func newEncoder(b *testing.B, l runtime.Loader, keys runtime.DType) *encoder {
+	e := &encoder{attn: &runtime.Attn{Heads: encoderHeads, KVHeads: encoderHeads, Dim: encoderWidth / encoderHeads, Scale: 0.125, Keys: keys}}
 	for range encoderLayers {
 		e.qkv = append(e.qkv, randomLinear(b, l, 3*encoderWidth, encoderWidth, runtime.LinearSpec{}))
 		e.out = append(e.out, randomLinear(b, l, encoderWidth, encoderWidth, runtime.LinearSpec{}))
@@ -152,7 +152,7 @@ func BenchmarkEncoder(b *testing.B) {
 				p, _ := back.Precision(dtype, runtime.F32)
 				l := back.Load("bench", p)
 				defer l.Close()
-				e := newEncoder(b, l)
+				e := newEncoder(b, l, p.Cache)
 				lens := make([]int, shape[0])
 				total := 0
 				for i := range lens {
@@ -162,6 +162,27 @@ func BenchmarkEncoder(b *testing.B) {
 				s := runtime.Pack(back, lens, nil)
 				x := tensor(back, total, encoderWidth, random(rand.New(rand.NewPCG(1, 1)), total*encoderWidth))
 				compare(b, e.flops(lens), func() { e.forward(back, x, s) }, back.sampler(back.level.peakFMA, 2))
+			})
+		}
+	}
+}
+
+func BenchmarkAttention(b *testing.B) {
+	for _, keys := range []runtime.DType{runtime.F32, runtime.BF16} {
+		for _, shape := range [][2]int{{1, 32}, {1, 128}, {1, 512}, {8, 128}, {1, 2048}} {
+			b.Run(fmt.Sprintf("%v/%dx%d", keys, shape[0], shape[1]), func(b *testing.B) {
+				back := benchBackend(b, "")
+				lens := slices.Repeat([]int{shape[1]}, shape[0])
+				total := shape[0] * shape[1]
+				s := runtime.Pack(back, lens, nil)
+				x := tensor(back, total, 3*encoderWidth, random(rand.New(rand.NewPCG(1, 1)), total*3*encoderWidth))
+				q, k, v := x.Split(encoderWidth, encoderWidth, encoderWidth)
+				a := &runtime.Attn{Heads: encoderHeads, KVHeads: encoderHeads, Dim: encoderWidth / encoderHeads, Scale: 0.125, Keys: keys}
+				compare(b, 4*float64(total)*float64(shape[1])*encoderWidth, func() {
+					mark := back.Mark()
+					back.Attention(q, k, v, s, a)
+					back.Release(mark)
+				}, peakLoop(back, map[runtime.DType]string{runtime.F32: "float32", runtime.BF16: "bfloat16"}[keys]))
 			})
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // epilogue carries the finished sums of tile t, panels [from, to), to y: bias, activation or gated pair, cap, residual.
-// The task that finishes the last chunk of a tile normalises its rows.
+// Who finishes the last panels of a tile normalises its rows.
 func (p *product) epilogue(w *worker, c unsafe.Pointer, ldc, t, from, to int) {
 	r0, r1 := p.tile(t)
 	column := from * p.w.width // packed
@@ -21,7 +21,7 @@ func (p *product) epilogue(w *worker, c unsafe.Pointer, ldc, t, from, to int) {
 			p.finishRow(at(p.y.row(r), n0), at(c, (r-r0)*ldc), bias, n)
 		}
 	}
-	if p.post != nil && int(p.done[t].Add(1)) == p.chunks {
+	if p.post != nil && int(p.done[t].Add(int32(to-from))) == p.w.panels() {
 		for r := r0; r < r1; r++ {
 			p.post.apply(p.lv, w, p.y.row(r), p.y.row(r))
 		}

@@ -23,10 +23,13 @@ const (
 
 // product is y = act(n(x)Wᵀ+b) or y += …, over m rows.
 //
-// The work is cut into tasks, a group of row tiles times a chunk of panels. The tiles of x are copied into a buffer of
-// constant stride (rows become displacements, no two of them share a cache set); then, panel after panel and slice after
-// slice of k, a slice of weights comes to the first tile from the outer caches and to the others from the nearest one. A
-// task reads its weights once, front to back, and its sums end in a buffer from which the epilogue carries them to y.
+// The rows are cut into groups of tiles. The tiles of a group are copied into a buffer of constant stride (rows become
+// displacements, no two of them share a cache set), which stays in the second cache; past them go the weights, panel
+// after panel and slice after slice of k: a slice comes to the first tile from the outer caches and to the others from a
+// nearer one. The sums of a chunk of columns end in a buffer from which the epilogue carries them to y.
+//
+// A task is a group times all panels, so that tiles are copied once; only of the last groups, one for each thread, it is
+// a piece of the panels, so that all threads end together.
 //
 // Cuts change no bits: an element's sum starts from zero and runs through k in order wherever it is cut; bias and
 // residual are added to the finished sum.
@@ -48,16 +51,23 @@ type product struct {
 	tileBytes  int            // of all slices
 	step       int            // panels of one call of a kernel: two narrow ones where they are widened first
 	ready      unsafe.Pointer // all tiles, made before; nil where tasks make theirs
-	chunk      int            // panels of a task
-	group      int            // tiles of a task
-	chunks     int
 	groups     int
-	done       []atomic.Int32 // chunks finished of each tile, for post
+	group      int // the most tiles of one
+	whole      int // groups of one task each
+	piece      int // panels of a task of the others
+	pieces     int
+	chunk      int            // panels whose sums are kept at once
+	done       []atomic.Int32 // panels finished of each tile, for post
 }
 
 const (
-	groupRows    = 42  // rows of a task: three tiles of 14, seven of 6
-	chunkColumns = 512 // columns of a task
+	groupRows    = 42  // rows of a group: three tiles of 14, seven of 6
+	chunkColumns = 512 // columns of a chunk
+
+	// Pieces for each thread: a piece begins with weights that nobody asked for ahead, so that there should be few; but
+	// threads that come from whole groups come at different times, and wait at most for one piece.
+	piecesOnly  = 4
+	piecesAfter = 16
 )
 
 func (p *product) plan(threads int) {
@@ -81,19 +91,24 @@ func (p *product) plan(threads int) {
 	}
 	p.tiles = (p.m + p.mr - 1) / p.mr
 
-	// At least four tasks a thread, where there is enough to cut.
-	panels := w.panels()
-	p.group = max(1, groupRows/p.mr)
-	p.groups = (p.tiles + p.group - 1) / p.group
+	p.groups = (p.tiles*p.mr + groupRows - 1) / groupRows
 	p.group = (p.tiles + p.groups - 1) / p.groups
-	p.groups = (p.tiles + p.group - 1) / p.group
-	p.chunks = max((panels*w.width+chunkColumns-1)/chunkColumns, 1)
-	if threads > 1 {
-		p.chunks = max(p.chunks, (4*threads+p.groups-1)/p.groups)
-	}
+	panels := w.panels()
 	// Two narrow panels that hold gated pairs, or are widened together, stay together.
-	p.chunk = roundUp(max(1, panels/p.chunks), max(w.width, 32)/w.width)
-	p.chunks = (panels + p.chunk - 1) / p.chunk
+	unit := max(w.width, 32) / w.width
+	p.chunk = min(panels, chunkColumns/w.width)
+	p.whole = p.groups
+	if threads > 1 {
+		p.whole = max(0, p.groups-threads)
+	}
+	if rest := p.groups - p.whole; rest > 0 {
+		pieces := piecesOnly * threads
+		if p.whole > 0 {
+			pieces = piecesAfter * threads
+		}
+		p.piece = roundUp(max(1, panels*rest/pieces), unit)
+		p.pieces = (panels + p.piece - 1) / p.piece
+	}
 }
 
 // integers reports whether the kernels multiply quantised activations.
@@ -105,6 +120,11 @@ func (p *product) widens() bool { return p.w.kind.quant() && !p.integers() }
 // tile is the row range of a tile; rows are spread evenly.
 func (p *product) tile(t int) (from, to int) { return p.m * t / p.tiles, p.m * (t + 1) / p.tiles }
 
+// tilesOf is the range of tiles of a group; they are spread evenly too.
+func (p *product) tilesOf(group int) (from, to int) {
+	return p.tiles * group / p.groups, p.tiles * (group + 1) / p.groups
+}
+
 func (b *Backend) run(p *product) {
 	if p.m == 0 || p.w.n == 0 {
 		return
@@ -113,8 +133,9 @@ func (b *Backend) run(p *product) {
 	if p.post != nil {
 		p.done = b.counters(p.tiles)
 	}
-	if p.groups > 1 && p.chunks > 1 && (p.norm != nil || p.integers()) {
-		// Normalised or quantised tiles are made once, not again for every chunk.
+	rest := p.groups - p.whole
+	if rest > 0 && p.pieces > 1 && (p.norm != nil || p.integers()) {
+		// Normalised or quantised tiles are made once, not again by every thread.
 		m := b.stack.Mark()
 		defer b.stack.Release(m)
 		p.ready = pointer(b.stack.Push("tiles", int64(p.tiles)*int64(p.tileBytes)))
@@ -123,7 +144,16 @@ func (b *Backend) run(p *product) {
 	for _, w := range b.pool.workers {
 		w.group = -1
 	}
-	b.pool.tasks(p.chunks*p.groups, func(w *worker, i int) { p.task(w, i/p.groups, i%p.groups) })
+	panels := p.w.panels()
+	b.pool.tasks(p.whole+rest*p.pieces, func(w *worker, i int) {
+		if i < p.whole {
+			p.task(w, i, 0, panels)
+			return
+		}
+		i -= p.whole
+		from := i % p.pieces * p.piece
+		p.task(w, p.whole+i/p.pieces, from, min(panels, from+p.piece))
+	})
 }
 
 // groupAt is where the tiles of a group are: made before, or by this worker in an earlier task, or now.
@@ -141,10 +171,17 @@ func (p *product) groupAt(w *worker, group, t0, t1 int) unsafe.Pointer {
 	return a
 }
 
-func (p *product) task(w *worker, chunk, group int) {
-	from, to := chunk*p.chunk, min(p.w.panels(), (chunk+1)*p.chunk)
-	t0, t1 := group*p.group, min(p.tiles, (group+1)*p.group)
+// task is a group of tiles times panels [from, to).
+func (p *product) task(w *worker, group, from, to int) {
+	t0, t1 := p.tilesOf(group)
 	a := p.groupAt(w, group, t0, t1)
+	for ; from < to; from += p.chunk {
+		p.block(w, a, t0, t1, from, min(to, from+p.chunk))
+	}
+}
+
+// block is tiles [t0, t1), at a, times a chunk of panels.
+func (p *product) block(w *worker, a unsafe.Pointer, t0, t1, from, to int) {
 	width := p.w.width
 	ldc := p.chunk*width + 16
 	tileSums := p.mr * ldc

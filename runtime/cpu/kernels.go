@@ -22,9 +22,11 @@ type kernels struct {
 	act  [8]actKernel // by runtime.Act
 	gate [8]actKernel // act(gate)·up, the two alternating by 16 in src and bias
 
-	addBias   actKernel                                                                     // dst += src+bias
-	add       func(dst, src unsafe.Pointer, n int)                                          // dst += src
-	scale     func(dst, src unsafe.Pointer, n int, c float32)                               // dst = src·c
+	addBias   actKernel                                       // dst += src+bias
+	add       func(dst, src unsafe.Pointer, n int)            // dst += src
+	scale     func(dst, src unsafe.Pointer, n int, c float32) // dst = src·c
+	scaleRows func(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int,
+		factors unsafe.Pointer, step, rows, n int) // rows of dst = src·factor; strides and step in bytes
 	cap       func(dst, src unsafe.Pointer, n int, c float32)                               // dst = c·tanh(src/c)
 	sum       func(src unsafe.Pointer, n int) float32                                       // Σx
 	squares   func(src unsafe.Pointer, n int, mean float32) float32                         // Σ(x-mean)²
@@ -35,7 +37,11 @@ type kernels struct {
 
 	dequantize8, dequantize4 func(dst unsafe.Pointer, stride int, w unsafe.Pointer, blocks int)
 	quantizeRow              func(dst, src, scales, corrections unsafe.Pointer, blocks, step, offset int)
-	roundBF16                func(dst, src unsafe.Pointer, n int) // n a multiple of 32
+
+	// Beside the dot kernels only.
+	roundBF16   func(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride, rows, n int) // n a multiple of 32
+	pairRows    func(dst, src unsafe.Pointer, stride, pairs int)                                    // 32 columns of rows 2i and 2i+1
+	softmaxBF16 func(s, state unsafe.Pointer, rows, n int)                                          // softmax that leaves bfloat16; n a multiple of 32
 
 	peakFMA, peakBF16, peakVNNI func(n int)                          // 48 instructions an iteration
 	read                        func(src unsafe.Pointer, blocks int) // 512 bytes a block

@@ -254,7 +254,10 @@ func avx512Gemm_q4_12(blocks int, x unsafe.Pointer, scales unsafe.Pointer, corre
 func avx512QuantizeRow(dst unsafe.Pointer, src unsafe.Pointer, scales unsafe.Pointer, corrections unsafe.Pointer, blocks int, step int, offset int)
 
 //go:noescape
-func avx512RoundBF16(dst unsafe.Pointer, src unsafe.Pointer, n int)
+func avx512RoundBF16(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, rows int, n int)
+
+//go:noescape
+func avx512PairRows(dst unsafe.Pointer, src unsafe.Pointer, stride int, pairs int)
 
 //go:noescape
 func avx512ActNone(dst unsafe.Pointer, src unsafe.Pointer, bias unsafe.Pointer, n int)
@@ -314,6 +317,9 @@ func avx512Add(dst unsafe.Pointer, src unsafe.Pointer, n int)
 func avx512Scale(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
+func avx512ScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+
+//go:noescape
 func avx512Cap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
@@ -327,6 +333,9 @@ func avx512Affine(dst unsafe.Pointer, src unsafe.Pointer, w unsafe.Pointer, b un
 
 //go:noescape
 func avx512Softmax(s unsafe.Pointer, state unsafe.Pointer, rows int, n int)
+
+//go:noescape
+func avx512SoftmaxBF16(s unsafe.Pointer, state unsafe.Pointer, rows int, n int)
 
 //go:noescape
 func avx512Rotate(dst unsafe.Pointer, src unsafe.Pointer, angles unsafe.Pointer, half int)
@@ -464,6 +473,9 @@ func avx2Add(dst unsafe.Pointer, src unsafe.Pointer, n int)
 func avx2Scale(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
+func avx2ScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+
+//go:noescape
 func avx2Cap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
@@ -503,17 +515,20 @@ func avx512Kernels() kernels {
 		addBias:     avx512AddBias,
 		add:         avx512Add,
 		scale:       avx512Scale,
+		scaleRows:   avx512ScaleRows,
 		cap:         avx512Cap,
 		sum:         avx512Sum,
 		squares:     avx512Squares,
 		affine:      avx512Affine,
 		softmax:     avx512Softmax,
+		softmaxBF16: avx512SoftmaxBF16,
 		rotate:      avx512Rotate,
 		transpose:   avx512Transpose,
 		dequantize8: avx512Dequantize8,
 		dequantize4: avx512Dequantize4,
 		quantizeRow: avx512QuantizeRow,
 		roundBF16:   avx512RoundBF16,
+		pairRows:    avx512PairRows,
 		peakFMA:     avx512PeakFMA,
 		peakBF16:    avx512PeakBF16,
 		peakVNNI:    avx512PeakVNNI,
@@ -531,6 +546,7 @@ func avx2Kernels() kernels {
 		addBias:     avx2AddBias,
 		add:         avx2Add,
 		scale:       avx2Scale,
+		scaleRows:   avx2ScaleRows,
 		cap:         avx2Cap,
 		sum:         avx2Sum,
 		squares:     avx2Squares,

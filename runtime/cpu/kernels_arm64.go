@@ -122,6 +122,9 @@ func neonAdd(dst unsafe.Pointer, src unsafe.Pointer, n int)
 func neonScale(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
+func neonScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+
+//go:noescape
 func neonCap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 
 //go:noescape
@@ -158,6 +161,7 @@ func neonKernels() kernels {
 		addBias:     neonAddBias,
 		add:         neonAdd,
 		scale:       neonScale,
+		scaleRows:   neonScaleRows,
 		cap:         neonCap,
 		sum:         neonSum,
 		squares:     neonSquares,

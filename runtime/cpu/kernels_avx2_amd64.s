@@ -4192,6 +4192,46 @@ done2:
 	VZEROUPPER
 	RET
 
+// func avx2ScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+TEXT ·avx2ScaleRows(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), DI
+	MOVQ dstStride+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ factors+32(FP), CX
+	MOVQ step+40(FP), R8
+	MOVQ rows+48(FP), R9
+	MOVQ n+56(FP), R10
+	SHRQ $3, R10
+	TESTQ R9, R9
+	JZ done2
+	PCALIGN $64
+loop1:
+	VBROADCASTSS 0(CX), Y1
+	MOVQ DI, R11
+	MOVQ DX, R12
+	MOVQ R10, R13
+	TESTQ R13, R13
+	JZ done4
+	PCALIGN $64
+loop3:
+	VMOVUPS 0(R12), Y0
+	VMULPS Y1, Y0, Y0
+	VMOVUPS Y0, 0(R11)
+	ADDQ $32, R12
+	ADDQ $32, R11
+	DECQ R13
+	JNZ loop3
+done4:
+	ADDQ SI, DI
+	ADDQ BX, DX
+	ADDQ R8, CX
+	DECQ R9
+	JNZ loop1
+done2:
+	VZEROUPPER
+	RET
+
 // func avx2Cap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 TEXT ·avx2Cap(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI

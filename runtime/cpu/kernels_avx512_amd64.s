@@ -194,7 +194,35 @@ DATA constantsavx512<>+1504(SB)/8, $0xbfd9db23bfd9db23
 DATA constantsavx512<>+1512(SB)/8, $0xbfd9db23bfd9db23
 DATA constantsavx512<>+1520(SB)/8, $0xbfd9db23bfd9db23
 DATA constantsavx512<>+1528(SB)/8, $0xbfd9db23bfd9db23
-GLOBL constantsavx512<>(SB), RODATA|NOPTR, $1536
+DATA constantsavx512<>+1536(SB)/8, $0xc3480000c3480000
+DATA constantsavx512<>+1544(SB)/8, $0xc3480000c3480000
+DATA constantsavx512<>+1552(SB)/8, $0xc3480000c3480000
+DATA constantsavx512<>+1560(SB)/8, $0xc3480000c3480000
+DATA constantsavx512<>+1568(SB)/8, $0x3f3172183f317218
+DATA constantsavx512<>+1576(SB)/8, $0x3f3172183f317218
+DATA constantsavx512<>+1584(SB)/8, $0x3f3172183f317218
+DATA constantsavx512<>+1592(SB)/8, $0x3f3172183f317218
+DATA constantsavx512<>+1600(SB)/8, $0x3d29d0803d29d080
+DATA constantsavx512<>+1608(SB)/8, $0x3d29d0803d29d080
+DATA constantsavx512<>+1616(SB)/8, $0x3d29d0803d29d080
+DATA constantsavx512<>+1624(SB)/8, $0x3d29d0803d29d080
+DATA constantsavx512<>+1632(SB)/8, $0x3e2bf05b3e2bf05b
+DATA constantsavx512<>+1640(SB)/8, $0x3e2bf05b3e2bf05b
+DATA constantsavx512<>+1648(SB)/8, $0x3e2bf05b3e2bf05b
+DATA constantsavx512<>+1656(SB)/8, $0x3e2bf05b3e2bf05b
+DATA constantsavx512<>+1664(SB)/8, $0x3f0002db3f0002db
+DATA constantsavx512<>+1672(SB)/8, $0x3f0002db3f0002db
+DATA constantsavx512<>+1680(SB)/8, $0x3f0002db3f0002db
+DATA constantsavx512<>+1688(SB)/8, $0x3f0002db3f0002db
+DATA constantsavx512<>+1696(SB)/8, $0x3f7ffd9a3f7ffd9a
+DATA constantsavx512<>+1704(SB)/8, $0x3f7ffd9a3f7ffd9a
+DATA constantsavx512<>+1712(SB)/8, $0x3f7ffd9a3f7ffd9a
+DATA constantsavx512<>+1720(SB)/8, $0x3f7ffd9a3f7ffd9a
+DATA constantsavx512<>+1728(SB)/8, $0x3f7ffff43f7ffff4
+DATA constantsavx512<>+1736(SB)/8, $0x3f7ffff43f7ffff4
+DATA constantsavx512<>+1744(SB)/8, $0x3f7ffff43f7ffff4
+DATA constantsavx512<>+1752(SB)/8, $0x3f7ffff43f7ffff4
+GLOBL constantsavx512<>(SB), RODATA|NOPTR, $1760
 
 // func avx512Gemm_f32_1(kc int, a unsafe.Pointer, b unsafe.Pointer, c unsafe.Pointer, ldc int, acc int)
 TEXT ·avx512Gemm_f32_1(SB), NOSPLIT, $0-48
@@ -14403,23 +14431,77 @@ done2:
 	VZEROUPPER
 	RET
 
-// func avx512RoundBF16(dst unsafe.Pointer, src unsafe.Pointer, n int)
-TEXT ·avx512RoundBF16(SB), NOSPLIT, $0-24
+// func avx512RoundBF16(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, rows int, n int)
+TEXT ·avx512RoundBF16(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), DX
-	SHRQ $5, DX
-	TESTQ DX, DX
+	MOVQ dstStride+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ rows+32(FP), CX
+	MOVQ n+40(FP), R8
+	SHRQ $5, R8
+	TESTQ CX, CX
 	JZ done2
 	PCALIGN $64
 loop1:
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
+	MOVQ DI, R11
+	MOVQ DX, R12
+	MOVQ R8, R13
+	TESTQ R13, R13
+	JZ done4
+	PCALIGN $64
+loop3:
+	VMOVUPS 0(R12), Z0
+	VMOVUPS 64(R12), Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd0 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VMOVUPS Z2, 0(R11)
+	ADDQ $128, R12
+	ADDQ $64, R11
+	DECQ R13
+	JNZ loop3
+done4:
+	ADDQ SI, DI
+	ADDQ BX, DX
+	DECQ CX
+	JNZ loop1
+done2:
+	VZEROUPPER
+	RET
+
+// func avx512PairRows(dst unsafe.Pointer, src unsafe.Pointer, stride int, pairs int)
+TEXT ·avx512PairRows(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ stride+16(FP), DX
+	MOVQ pairs+24(FP), BX
+	TESTQ BX, BX
+	JZ done2
+	PCALIGN $64
+loop1:
+	MOVQ SI, R11
+	ADDQ DX, R11
+	VMOVUPS 0(SI), Z0
+	VMOVUPS 0(R11), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd0 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VEXTRACTI64X4 $1, Z2, Y3
+	VPMOVZXWD Y2, Z2
+	VPMOVZXWD Y3, Z3
+	VPSLLD $16, Z3, Z3
+	VPORD Z3, Z2, Z2
 	VMOVUPS Z2, 0(DI)
-	ADDQ $128, SI
-	ADDQ $64, DI
-	DECQ DX
+	VMOVUPS 64(SI), Z0
+	VMOVUPS 64(R11), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd0 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VEXTRACTI64X4 $1, Z2, Y3
+	VPMOVZXWD Y2, Z2
+	VPMOVZXWD Y3, Z3
+	VPSLLD $16, Z3, Z3
+	VPORD Z3, Z2, Z2
+	VMOVUPS Z2, 64(DI)
+	MOVQ R11, SI
+	ADDQ DX, SI
+	ADDQ $128, DI
+	DECQ BX
 	JNZ loop1
 done2:
 	VZEROUPPER
@@ -15193,6 +15275,46 @@ done2:
 	VZEROUPPER
 	RET
 
+// func avx512ScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+TEXT ·avx512ScaleRows(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), DI
+	MOVQ dstStride+8(FP), SI
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ factors+32(FP), CX
+	MOVQ step+40(FP), R8
+	MOVQ rows+48(FP), R9
+	MOVQ n+56(FP), R10
+	SHRQ $4, R10
+	TESTQ R9, R9
+	JZ done2
+	PCALIGN $64
+loop1:
+	VBROADCASTSS 0(CX), Z1
+	MOVQ DI, R11
+	MOVQ DX, R12
+	MOVQ R10, R13
+	TESTQ R13, R13
+	JZ done4
+	PCALIGN $64
+loop3:
+	VMOVUPS 0(R12), Z0
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(R11)
+	ADDQ $64, R12
+	ADDQ $64, R11
+	DECQ R13
+	JNZ loop3
+done4:
+	ADDQ SI, DI
+	ADDQ BX, DX
+	ADDQ R8, CX
+	DECQ R9
+	JNZ loop1
+done2:
+	VZEROUPPER
+	RET
+
 // func avx512Cap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 TEXT ·avx512Cap(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
@@ -15385,8 +15507,9 @@ TEXT ·avx512Softmax(SB), NOSPLIT, $0-32
 	MOVQ state+8(FP), SI
 	MOVQ rows+16(FP), DX
 	MOVQ n+24(FP), BX
-	VBROADCASTSS constantsavx512<>+928(SB), Z31
-	VBROADCASTSS constantsavx512<>+960(SB), Z30
+	VBROADCASTSS constantsavx512<>+1536(SB), Z31
+	VBROADCASTSS constantsavx512<>+928(SB), Z30
+	VBROADCASTSS constantsavx512<>+960(SB), Z29
 	SHRQ $4, BX
 	TESTQ DX, DX
 	JZ done2
@@ -15424,24 +15547,20 @@ done4:
 loop5:
 	VMOVUPS 0(R11), Z0
 	VSUBPS Z6, Z0, Z0
-	VMINPS Z0, Z31, Z1
-	VMAXPS Z1, Z30, Z1
-	VMULPS.BCST constantsavx512<>+672(SB), Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS.BCST constantsavx512<>+704(SB), Z2, Z1
-	VFNMADD231PS.BCST constantsavx512<>+736(SB), Z2, Z1
-	VBROADCASTSS constantsavx512<>+768(SB), Z3
-	VFMADD213PS.BCST constantsavx512<>+800(SB), Z1, Z3
-	VFMADD213PS.BCST constantsavx512<>+832(SB), Z1, Z3
-	VFMADD213PS.BCST constantsavx512<>+864(SB), Z1, Z3
-	VFMADD213PS.BCST constantsavx512<>+896(SB), Z1, Z3
-	VMULPS Z1, Z3, Z3
-	VFMADD213PS Z1, Z1, Z3
-	VADDPS.BCST constantsavx512<>+416(SB), Z3, Z3
-	VSCALEFPS Z2, Z3, Z3
-	VCMPPS $5, Z30, Z0, K1
-	VMOVAPS.Z Z3, K1, Z3
-	VMOVAPS Z3, Z0
+	VMAXPS Z0, Z31, Z0
+	VMULPS.BCST constantsavx512<>+672(SB), Z0, Z1
+	VRNDSCALEPS $0, Z1, Z1
+	VFNMADD231PS.BCST constantsavx512<>+704(SB), Z1, Z0
+	VFNMADD231PS.BCST constantsavx512<>+736(SB), Z1, Z0
+	VBROADCASTSS constantsavx512<>+768(SB), Z2
+	VFMADD213PS.BCST constantsavx512<>+800(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+832(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+864(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+896(SB), Z0, Z2
+	VMULPS Z0, Z2, Z2
+	VFMADD213PS Z0, Z0, Z2
+	VADDPS.BCST constantsavx512<>+416(SB), Z2, Z2
+	VSCALEFPS Z1, Z2, Z0
 	VADDPS Z0, Z8, Z8
 	VMOVUPS Z0, 0(R11)
 	ADDQ $64, R11
@@ -15458,8 +15577,8 @@ done6:
 	VADDPS X1, X8, X8
 	VBROADCASTSS X8, Z8
 	VSUBPS Z6, Z7, Z0
-	VMINPS Z0, Z31, Z1
-	VMAXPS Z1, Z30, Z1
+	VMINPS Z0, Z30, Z1
+	VMAXPS Z1, Z29, Z1
 	VMULPS.BCST constantsavx512<>+672(SB), Z1, Z2
 	VRNDSCALEPS $0, Z2, Z2
 	VFNMADD231PS.BCST constantsavx512<>+704(SB), Z2, Z1
@@ -15473,7 +15592,127 @@ done6:
 	VFMADD213PS Z1, Z1, Z3
 	VADDPS.BCST constantsavx512<>+416(SB), Z3, Z3
 	VSCALEFPS Z2, Z3, Z3
-	VCMPPS $5, Z30, Z0, K1
+	VCMPPS $5, Z29, Z0, K1
+	VMOVAPS.Z Z3, K1, Z3
+	VMOVAPS Z3, Z0
+	VBROADCASTSS 4(SI), Z5
+	VFMADD231PS Z0, Z5, Z8
+	VMOVSS X6, 0(SI)
+	VMOVSS X8, 4(SI)
+	VMOVSS X0, 8(SI)
+	ADDQ $1088, DI
+	ADDQ $16, SI
+	DECQ DX
+	JNZ loop1
+done2:
+	VZEROUPPER
+	RET
+
+// func avx512SoftmaxBF16(s unsafe.Pointer, state unsafe.Pointer, rows int, n int)
+TEXT ·avx512SoftmaxBF16(SB), NOSPLIT, $0-32
+	MOVQ s+0(FP), DI
+	MOVQ state+8(FP), SI
+	MOVQ rows+16(FP), DX
+	MOVQ n+24(FP), BX
+	VBROADCASTSS constantsavx512<>+1536(SB), Z31
+	VBROADCASTSS constantsavx512<>+928(SB), Z30
+	VBROADCASTSS constantsavx512<>+960(SB), Z29
+	SHRQ $4, BX
+	TESTQ DX, DX
+	JZ done2
+	PCALIGN $64
+loop1:
+	VBROADCASTSS 0(SI), Z7
+	VMOVAPS Z7, Z6
+	MOVQ DI, R11
+	MOVQ BX, R12
+	TESTQ R12, R12
+	JZ done4
+	PCALIGN $64
+loop3:
+	VMOVUPS 0(R11), Z0
+	VMAXPS Z0, Z6, Z6
+	ADDQ $64, R11
+	DECQ R12
+	JNZ loop3
+done4:
+	VEXTRACTF64X4 $1, Z6, Y1
+	VMAXPS Y1, Y6, Y6
+	VEXTRACTF128 $1, Y6, X1
+	VMAXPS X1, X6, X6
+	VPSHUFD $0x4e, X6, X1
+	VMAXPS X1, X6, X6
+	VPSHUFD $0xb1, X6, X1
+	VMAXPS X1, X6, X6
+	VBROADCASTSS X6, Z6
+	VPXORD Z8, Z8, Z8
+	MOVQ DI, R11
+	MOVQ BX, R12
+	MOVQ DI, R13
+	SHRQ $1, R12
+	TESTQ R12, R12
+	JZ done6
+	PCALIGN $64
+loop5:
+	VMOVUPS 0(R11), Z0
+	VSUBPS Z6, Z0, Z0
+	VMAXPS Z0, Z31, Z0
+	VMULPS.BCST constantsavx512<>+672(SB), Z0, Z1
+	VRNDSCALEPS $0, Z1, Z1
+	VFNMADD231PS.BCST constantsavx512<>+1568(SB), Z1, Z0
+	VBROADCASTSS constantsavx512<>+1600(SB), Z2
+	VFMADD213PS.BCST constantsavx512<>+1632(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+1664(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+1696(SB), Z0, Z2
+	VFMADD213PS.BCST constantsavx512<>+1728(SB), Z0, Z2
+	VSCALEFPS Z1, Z2, Z0
+	VADDPS Z0, Z8, Z8
+	VMOVUPS 64(R11), Z9
+	VSUBPS Z6, Z9, Z9
+	VMAXPS Z9, Z31, Z9
+	VMULPS.BCST constantsavx512<>+672(SB), Z9, Z1
+	VRNDSCALEPS $0, Z1, Z1
+	VFNMADD231PS.BCST constantsavx512<>+1568(SB), Z1, Z9
+	VBROADCASTSS constantsavx512<>+1600(SB), Z2
+	VFMADD213PS.BCST constantsavx512<>+1632(SB), Z9, Z2
+	VFMADD213PS.BCST constantsavx512<>+1664(SB), Z9, Z2
+	VFMADD213PS.BCST constantsavx512<>+1696(SB), Z9, Z2
+	VFMADD213PS.BCST constantsavx512<>+1728(SB), Z9, Z2
+	VSCALEFPS Z1, Z2, Z9
+	VADDPS Z9, Z8, Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x37; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z9, Z0
+	VMOVUPS Z0, 0(R13)
+	ADDQ $128, R11
+	ADDQ $64, R13
+	DECQ R12
+	JNZ loop5
+done6:
+	VEXTRACTF64X4 $1, Z8, Y1
+	VADDPS Y1, Y8, Y8
+	VEXTRACTF128 $1, Y8, X1
+	VADDPS X1, X8, X8
+	VPSHUFD $0x4e, X8, X1
+	VADDPS X1, X8, X8
+	VPSHUFD $0xb1, X8, X1
+	VADDPS X1, X8, X8
+	VBROADCASTSS X8, Z8
+	VSUBPS Z6, Z7, Z0
+	VMINPS Z0, Z30, Z1
+	VMAXPS Z1, Z29, Z1
+	VMULPS.BCST constantsavx512<>+672(SB), Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS.BCST constantsavx512<>+704(SB), Z2, Z1
+	VFNMADD231PS.BCST constantsavx512<>+736(SB), Z2, Z1
+	VBROADCASTSS constantsavx512<>+768(SB), Z3
+	VFMADD213PS.BCST constantsavx512<>+800(SB), Z1, Z3
+	VFMADD213PS.BCST constantsavx512<>+832(SB), Z1, Z3
+	VFMADD213PS.BCST constantsavx512<>+864(SB), Z1, Z3
+	VFMADD213PS.BCST constantsavx512<>+896(SB), Z1, Z3
+	VMULPS Z1, Z3, Z3
+	VFMADD213PS Z1, Z1, Z3
+	VADDPS.BCST constantsavx512<>+416(SB), Z3, Z3
+	VSCALEFPS Z2, Z3, Z3
+	VCMPPS $5, Z29, Z0, K1
 	VMOVAPS.Z Z3, K1, Z3
 	VMOVAPS Z3, Z0
 	VBROADCASTSS 4(SI), Z5

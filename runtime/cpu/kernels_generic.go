@@ -32,6 +32,15 @@ func genericKernels() kernels {
 				d[i] = s[i] * c
 			}
 		},
+		scaleRows: func(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step, rows, n int) {
+			for r := range rows {
+				c := *(*float32)(unsafe.Add(factors, r*step))
+				d, s := floats(unsafe.Add(dst, r*dstStride), n), floats(unsafe.Add(src, r*srcStride), n)
+				for i := range d {
+					d[i] = s[i] * c
+				}
+			}
+		},
 		cap: func(dst, src unsafe.Pointer, n int, c float32) {
 			d, s := floats(dst, n), floats(src, n)
 			for i := range d {

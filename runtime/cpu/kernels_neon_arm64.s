@@ -6865,6 +6865,42 @@ loop1:
 done2:
 	RET
 
+// func neonScaleRows(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, factors unsafe.Pointer, step int, rows int, n int)
+TEXT ·neonScaleRows(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD srcStride+24(FP), R3
+	MOVD factors+32(FP), R4
+	MOVD step+40(FP), R5
+	MOVD rows+48(FP), R6
+	MOVD n+56(FP), R7
+	LSR $2, R7
+	CBZ R6, done2
+loop1:
+	FMOVS 0(R4), F1
+	VDUP V1.S[0], V1.S4
+	MOVD R0, R8
+	MOVD R2, R9
+	MOVD R7, R10
+	CBZ R10, done4
+loop3:
+	FMOVQ 0(R9), F0
+	WORD $0x6e21dc00 // FMUL V0, V0, V1
+	FMOVQ F0, 0(R8)
+	ADD $16, R9
+	ADD $16, R8
+	SUBS $1, R10
+	BNE loop3
+done4:
+	ADD R1, R0
+	ADD R3, R2
+	ADD R5, R4
+	SUBS $1, R6
+	BNE loop1
+done2:
+	RET
+
 // func neonCap(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
 TEXT ·neonCap(SB), NOSPLIT, $0-28
 	MOVD dst+0(FP), R0

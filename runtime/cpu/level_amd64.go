@@ -8,7 +8,7 @@ func nativeLevels() []*level {
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasFMA {
 		full := avx512Kernels()
 		vnni := full
-		vnni.dot, vnni.roundBF16, vnni.peakBF16 = nil, nil, nil
+		vnni.dot, vnni.roundBF16, vnni.pairRows, vnni.softmaxBF16, vnni.peakBF16 = nil, nil, nil, nil, nil
 		plain := vnni
 		plain.q8, plain.q4, plain.quantizeRow, plain.peakVNNI = nil, nil, nil, nil
 		if x.HasAVX512BF16 && x.HasAVX512VNNI {

@@ -137,6 +137,41 @@ func TestSoftmaxOfExtremeRows(t *testing.T) {
 	}
 }
 
+func TestSoftmaxThatLeavesBFloat16(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, lv := range levels() {
+		if lv.softmaxBF16 == nil {
+			continue
+		}
+		s, x := outside(t, tileFloats)
+		state, _ := outside(t, 16)
+		st := (*softmaxState)(state)
+		*st = softmaxStart
+		row := random(r, 96)
+		top, sum := math.Inf(-1), 0.0
+		for i := range row {
+			row[i] *= 30
+			if i%7 == 3 {
+				row[i] = float32(math.Inf(-1))
+			}
+			top = max(top, float64(row[i]))
+		}
+		copy(x, row)
+		lv.softmaxBF16(s, state, 1, 96)
+		got := unsafe.Slice((*uint16)(s), 96)
+		for i, v := range row {
+			want := math.Exp(float64(v) - top)
+			sum += want
+			if g := float64(runtime.BF16ToF32(got[i])); math.Abs(g-want) > want/256+1e-37 {
+				t.Errorf("%s: weight of %v is %v, want %v", lv.name, v, g, want)
+			}
+		}
+		if math.Abs(float64(st.sum)-sum) > 1e-5*sum || float64(st.max) != top {
+			t.Errorf("%s: max %v and sum %v, want %v and %v", lv.name, st.max, st.sum, top, sum)
+		}
+	}
+}
+
 // Every level against the portable one, kernel by kernel.
 func TestVectorKernelsAgreeWithPortableGo(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
@@ -160,6 +195,10 @@ func TestVectorKernelsAgreeWithPortableGo(t *testing.T) {
 			}
 			check("addBias", 1e-6, func(k *kernels, d unsafe.Pointer) { k.addBias(d, a, b, n) })
 			check("add", 1e-6, func(k *kernels, d unsafe.Pointer) { k.add(d, a, n) })
+			check("scaleRows", 0, func(k *kernels, d unsafe.Pointer) {
+				k.scaleRows(d, n*8, a, n*4, b, 4, 3, n)
+				k.scaleRows(at(d, n), n*8, a, n*4, c, 0, 3, n)
+			})
 			check("scale", 1e-6, func(k *kernels, d unsafe.Pointer) { k.scale(d, a, n, 0.3) })
 			check("cap", 1e-6, func(k *kernels, d unsafe.Pointer) { k.cap(d, a, n, 0.7) })
 			check("sum", 1e-4, func(k *kernels, d unsafe.Pointer) { floats(d, 1)[0] = k.sum(a, n) })

@@ -37,9 +37,9 @@ func (p *product) copyTile(w *worker, dst unsafe.Pointer, t int) {
 // roundRow is n float32 as bfloat16.
 func (p *product) roundRow(w *worker, dst, src unsafe.Pointer, n int) {
 	whole := n &^ 31
-	p.lv.roundBF16(dst, src, whole)
+	p.lv.roundBF16(dst, 0, src, 0, 1, whole)
 	if whole < n {
-		p.lv.roundBF16(unsafe.Add(dst, whole*2), w.padded(at(src, whole), n-whole, 0), 32)
+		p.lv.roundBF16(unsafe.Add(dst, whole*2), 0, w.padded(at(src, whole), n-whole, 0), 0, 1, 32)
 	}
 }
 

@@ -39,7 +39,16 @@ func angles(t *testing.T, c Config) {
 	w.same("a variant for each sequence", operand{fast.Angles[0], slow.Angles[0]})
 }
 
+// attention runs in the exact precision and in those that keep keys in bfloat16.
 func attention(t *testing.T, c Config) {
+	for i, dtype := range c.DTypes {
+		if i == 0 || dtype == "bfloat16" {
+			t.Run(dtype, func(t *testing.T) { attentionIn(t, c, dtype) })
+		}
+	}
+}
+
+func attentionIn(t *testing.T, c Config, dtype string) {
 	lens := [][]int{{1}, {0, 3, 1}, {5, 14, 2, 15}, {33, 1, 70}, {257}, {300, 520}}
 	for _, s := range []struct {
 		name string
@@ -68,9 +77,14 @@ func attention(t *testing.T, c Config) {
 		{"soft cap", runtime.Attn{Heads: 2, KVHeads: 2, Dim: 16, Cap: 5}, 0, -1, false, 4},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			w := newTwins(t, c, c.DTypes[0])
-			w.tol = 2e-5
+			w := newTwins(t, c, dtype)
+			if dtype == c.DTypes[0] {
+				w.tol = 2e-5
+			} else if s.big > 1 {
+				t.Skip("a sharp softmax turns the rounding of large scores into different weights")
+			}
 			fa, sa := s.a, s.a
+			fa.Keys = w.precision.Cache
 			fa.Scale = float32(1 / math.Sqrt(float64(s.a.Dim)))
 			sa.Scale = fa.Scale
 			var fr, sr *runtime.Rotary

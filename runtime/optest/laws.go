@@ -25,7 +25,7 @@ func newBlock(w *twins, width, heads int) *block {
 		out:  lin(runtime.LinearSpec{Name: "out", W: src(width, width)}),
 		up:   lin(runtime.LinearSpec{Name: "up", W: src(6*width, width), Gate: true, Act: runtime.SiLU}),
 		down: lin(runtime.LinearSpec{Name: "down", W: src(width, 3*width)}),
-		attn: runtime.Attn{Heads: heads, KVHeads: heads, Dim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))), Rotary: 1},
+		attn: runtime.Attn{Heads: heads, KVHeads: heads, Dim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))), Rotary: 1, Keys: w.precision.Cache},
 	}
 	b.norm1, _ = w.norm(runtime.LayerNorm, width, true, 1e-12)
 	b.norm2, _ = w.norm(runtime.LayerNorm, width, true, 1e-12)

@@ -54,13 +54,14 @@ func tolerance(dtype string) float64 {
 
 // twins is a backend and the reference, fed with the same values.
 type twins struct {
-	t        *testing.T
-	fast     runtime.Backend
-	slow     *ref.Backend
-	fastLoad runtime.Loader
-	slowLoad runtime.Loader
-	tol      float64
-	rng      *rand.Rand
+	t         *testing.T
+	fast      runtime.Backend
+	slow      *ref.Backend
+	precision runtime.Precision // of fast
+	fastLoad  runtime.Loader
+	slowLoad  runtime.Loader
+	tol       float64
+	rng       *rand.Rand
 }
 
 func newTwins(t *testing.T, c Config, dtype string) *twins {
@@ -69,6 +70,7 @@ func newTwins(t *testing.T, c Config, dtype string) *twins {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.precision = p
 	w.fastLoad, w.slowLoad = w.fast.Load("optest", p), w.slow.Load("optest", runtime.Precision{})
 	t.Cleanup(func() {
 		if err := w.fastLoad.Close(); err != nil {

@@ -7,6 +7,9 @@ var (
 	// eʳ = 1 + r + r²·q(r) for |r| <= ln2/2, relative error 3e-9.
 	expQ = []float64{0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.008368715643882751, 0.0013814601115882397}
 
+	// eʳ for |r| <= ln2/2, relative error 3e-06.
+	expShort = []float64{0.9999992614441321, 0.9999634048570619, 0.500043586722065, 0.1679090721025366, 0.04145860728081143}
+
 	// Φ(z) - 1/2 = z·P(z²)/Q(z²) for |z| <= 5.4, absolute error 6e-9.
 	phiP = []float64{0.398942232131958, 0.03337227180600166, 0.004650854039937258, 0.00016432216216344386, 6.3600273279007524e-06, 2.3386730774177522e-08}
 	phiQ = []float64{1, 0.2503179609775543, 0.028378712013363838, 0.0018589841201901436, 7.240035483846441e-05, 1.2165913858552813e-06}
@@ -47,6 +50,32 @@ func (a *assembler) exp(x int, t [4]int) {
 	a.powerOfTwo(q, n, c, spare)
 	a.zeroBelow(q, x, expLow, spare)
 	a.move(x, q)
+}
+
+// weight is x = eˣ for x that is not above 0, as a softmax wants it: -Inf gives 0, a NaN stays one. Where it is rounded to
+// bfloat16 afterwards, fewer digits do. t is four spare registers.
+func (a *assembler) weight(x int, rounded bool, t [4]int) {
+	if a.isa != avx512 {
+		a.exp(x, t)
+		return
+	}
+	// VSCALEFPS underflows by itself; the clamp only keeps infinities out of the differences.
+	n, y, spare := t[0], t[1], t[2]
+	a.op("MAX", x, a.keep(K(-200)), x)
+	a.op("MUL", n, x, K(math.Log2E))
+	a.round(n, n)
+	if rounded {
+		a.fnma(x, n, K(math.Ln2))
+		a.horner(y, x, spare, expShort...)
+	} else {
+		a.fnma(x, n, K(ln2High))
+		a.fnma(x, n, K(ln2Low))
+		a.horner(y, x, spare, expQ...)
+		a.op("MUL", y, y, x)
+		a.mad(y, x, x, spare) // r + r²·q(r)
+		a.op("ADD", y, y, K(1))
+	}
+	a.p("VSCALEFPS Z%d, Z%d, Z%d", n, y, x)
 }
 
 // rational is d = x·P(x²)/Q(x²) for x clamped to ±limit, in d; x is overwritten.
@@ -180,6 +209,8 @@ func vectorKernels(a *assembler) {
 	})
 	a.end("scale")
 
+	scaleRows(a)
+
 	// dst = c·tanh(src/c)
 	a.begin(i+"Cap", false, "dst p", "src p", "n i", "c f")
 	a.splatArg(6, "c")
@@ -210,7 +241,10 @@ func vectorKernels(a *assembler) {
 	})
 	a.end("affine")
 
-	softmax(a)
+	softmax(a, false)
+	if a.isa == avx512 {
+		softmax(a, true)
+	}
 	rotate(a)
 	transpose(a)
 }
@@ -246,13 +280,43 @@ func reduction(a *assembler, name, table string, squares bool) {
 	a.end(table)
 }
 
+// scaleRows multiplies n elements of each row by the row's factor; strides and step, from factor to factor, are in bytes.
+func scaleRows(a *assembler) {
+	a.begin(a.isa.String()+"ScaleRows", false, "dst p", "dstStride i", "src p", "srcStride i", "factors p", "step i", "rows i", "n i")
+	dst, src, count := a.gpr(free0), a.gpr(free1), a.gpr(free2)
+	width := a.isa.lanes() * 4
+	a.shiftRight(map[int]int{16: 4, 8: 3, 4: 2}[a.isa.lanes()], a.reg("n"))
+	a.repeat(a.reg("rows"), func() {
+		a.splat(1, a.reg("factors"), 0)
+		a.moveReg(a.reg("dst"), dst)
+		a.moveReg(a.reg("src"), src)
+		a.moveReg(a.reg("n"), count)
+		a.repeat(count, func() {
+			a.load(0, src, 0)
+			a.op("MUL", 0, 0, 1)
+			a.store(0, dst, 0)
+			a.advance(src, width)
+			a.advance(dst, width)
+		})
+		a.addReg(a.reg("dstStride"), a.reg("dst"))
+		a.addReg(a.reg("srcStride"), a.reg("src"))
+		a.addReg(a.reg("step"), a.reg("factors"))
+	})
+	a.end("scaleRows")
+}
+
 // softmax folds n scores of each row into its running softmax: state is max, sum and the factor by which what was
-// summed before must shrink, 4 floats a row; the scores become exp(s-max). Rows are tileStride bytes apart.
-func softmax(a *assembler) {
-	a.begin(a.isa.String()+"Softmax", false, "s p", "state p", "rows i", "n i")
+// summed before must shrink, 4 floats a row; the scores become exp(s-max). Rows are tileStride bytes apart. With dot, n
+// is a multiple of 32 and the results are bfloat16, packed from the row's start; the sum is of those not yet rounded.
+func softmax(a *assembler, dot bool) {
+	name, table := "Softmax", "softmax"
+	if dot {
+		name, table = "SoftmaxBF16", "softmaxBF16"
+	}
+	a.begin(a.isa.String()+name, false, "s p", "state p", "rows i", "n i")
 	s, state, rows, n := a.reg("s"), a.reg("state"), a.reg("rows"), a.reg("n")
-	ptr, count := a.gpr(free0), a.gpr(free1)
-	const max, was, sum, x = 6, 7, 8, 0
+	ptr, count, out := a.gpr(free0), a.gpr(free1), a.gpr(free2)
+	const max, was, sum, x, y = 6, 7, 8, 0, 9
 	width := a.isa.lanes() * 4
 	shift := map[int]int{16: 4, 8: 3, 4: 2}[a.isa.lanes()]
 	a.shiftRight(shift, n)
@@ -270,14 +334,30 @@ func softmax(a *assembler) {
 		a.zero(sum)
 		a.moveReg(s, ptr)
 		a.moveReg(n, count)
-		a.repeat(count, func() {
-			a.load(x, ptr, 0)
+		weight := func(x, off int) {
+			a.load(x, ptr, off)
 			a.op("SUB", x, x, max)
-			a.exp(x, spare4)
+			a.weight(x, dot, spare4)
 			a.op("ADD", sum, sum, x)
-			a.store(x, ptr, 0)
-			a.advance(ptr, width)
-		})
+		}
+		if dot {
+			a.moveReg(s, out)
+			a.shiftRight(1, count)
+			a.repeat(count, func() {
+				weight(x, 0)
+				weight(y, width)
+				a.p("%s // VCVTNE2PS2BF16 Z%d, Z%d, Z%d", evex(0x72, 3, x, y, x), x, y, x)
+				a.store(x, out, 0)
+				a.advance(ptr, 2*width)
+				a.advance(out, width)
+			})
+		} else {
+			a.repeat(count, func() {
+				weight(x, 0)
+				a.store(x, ptr, 0)
+				a.advance(ptr, width)
+			})
+		}
 		a.across("ADD", sum, 1)
 		a.op("SUB", x, was, max)
 		a.exp(x, spare4)
@@ -289,7 +369,7 @@ func softmax(a *assembler) {
 		a.advance(s, tileStride)
 		a.advance(state, 16)
 	})
-	a.end("softmax")
+	a.end(table)
 }
 
 // rotate turns the pairs (i, i+half) of a row by its angles: cos then sin, half each.

@@ -84,8 +84,8 @@ func (a *assembler) tables(isa string) string {
 	for _, role := range []string{"act", "gate"} {
 		fmt.Fprintf(&t, "\t\t%s: [8]actKernel{%s},\n", role, strings.Join(a.names[role], ", "))
 	}
-	for _, role := range []string{"addBias", "add", "scale", "cap", "sum", "squares", "affine", "softmax", "rotate",
-		"transpose", "dequantize8", "dequantize4", "quantizeRow", "roundBF16", "peakFMA", "peakBF16", "peakVNNI", "read"} {
+	for _, role := range []string{"addBias", "add", "scale", "scaleRows", "cap", "sum", "squares", "affine", "softmax", "softmaxBF16", "rotate",
+		"transpose", "dequantize8", "dequantize4", "quantizeRow", "roundBF16", "pairRows", "peakFMA", "peakBF16", "peakVNNI", "read"} {
 		if names := a.names[role]; names != nil {
 			fmt.Fprintf(&t, "\t\t%s: %s,\n", role, names[0])
 		}

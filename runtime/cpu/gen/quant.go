@@ -21,6 +21,7 @@ func quantKernels(a *assembler) {
 	}
 	quantizeRow(a)
 	roundBF16(a)
+	pairRows(a)
 }
 
 // vnniGemm is C[mr, 16] (+)= over blocks of 32 k the integer sum (VPDPBUSD) times both scales. x is int8 rows
@@ -200,18 +201,52 @@ func quantizeRow(a *assembler) {
 	a.end("quantizeRow")
 }
 
-// roundBF16 converts n float32, a multiple of 32, to bfloat16.
+// roundBF16 converts n float32, a multiple of 32, of each row to bfloat16. Strides are in bytes. A row may be rounded in
+// place.
 func roundBF16(a *assembler) {
-	a.begin("avx512RoundBF16", false, "dst p", "src p", "n i")
-	dst, src, n := a.reg("dst"), a.reg("src"), a.reg("n")
-	a.shiftRight(5, n)
-	a.repeat(n, func() {
-		a.load(0, src, 0)
-		a.load(1, src, 64)
-		a.p("%s // VCVTNE2PS2BF16 Z0, Z1, Z2", evex(0x72, 3, 0, 1, 2))
-		a.store(2, dst, 0)
-		a.advance(src, 128)
-		a.advance(dst, 64)
+	a.begin("avx512RoundBF16", false, "dst p", "dstStride i", "src p", "srcStride i", "rows i", "n i")
+	dst, src, count := a.gpr(free0), a.gpr(free1), a.gpr(free2)
+	a.shiftRight(5, a.reg("n"))
+	a.repeat(a.reg("rows"), func() {
+		a.moveReg(a.reg("dst"), dst)
+		a.moveReg(a.reg("src"), src)
+		a.moveReg(a.reg("n"), count)
+		a.repeat(count, func() {
+			a.load(0, src, 0)
+			a.load(1, src, 64)
+			a.p("%s // VCVTNE2PS2BF16 Z0, Z1, Z2", evex(0x72, 3, 0, 1, 2))
+			a.store(2, dst, 0)
+			a.advance(src, 128)
+			a.advance(dst, 64)
+		})
+		a.addReg(a.reg("dstStride"), a.reg("dst"))
+		a.addReg(a.reg("srcStride"), a.reg("src"))
 	})
 	a.end("roundBF16")
+}
+
+// pairRows rounds 32 columns of pairs of rows to bfloat16 and puts the two of a column side by side. stride is in bytes.
+func pairRows(a *assembler) {
+	a.begin("avx512PairRows", false, "dst p", "src p", "stride i", "pairs i")
+	dst, src := a.reg("dst"), a.reg("src")
+	second := a.gpr(free0)
+	a.repeat(a.reg("pairs"), func() {
+		a.moveReg(src, second)
+		a.addReg(a.reg("stride"), second)
+		for off := 0; off < 128; off += 64 {
+			a.load(0, src, off)
+			a.load(1, second, off)
+			a.p("%s // VCVTNE2PS2BF16 Z0, Z1, Z2", evex(0x72, 3, 0, 1, 2))
+			a.p("VEXTRACTI64X4 $1, Z2, Y3")
+			a.p("VPMOVZXWD Y2, Z2")
+			a.p("VPMOVZXWD Y3, Z3")
+			a.p("VPSLLD $16, Z3, Z3")
+			a.p("VPORD Z3, Z2, Z2")
+			a.store(2, dst, off)
+		}
+		a.moveReg(second, src)
+		a.addReg(a.reg("stride"), src)
+		a.advance(dst, 128)
+	})
+	a.end("pairRows")
 }
