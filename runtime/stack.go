@@ -36,11 +36,12 @@ const (
 // Push reserves bytes in the current scope. It panics with OutOfMemory where the device has none left.
 func (s *Stack) Push(what string, bytes int64) uintptr {
 	bytes = (bytes + alignment - 1) &^ (alignment - 1)
-	for ; s.at < len(s.slabs); s.at++ { // slabs behind the one in use are empty
-		b := &s.slabs[s.at]
+	for i := s.at; i < len(s.slabs); i++ { // slabs behind the one in use are empty
+		b := &s.slabs[i]
 		if b.size-b.used >= bytes {
 			addr := b.addr + uintptr(b.used)
 			b.used += bytes
+			s.at = i
 			return addr
 		}
 	}
