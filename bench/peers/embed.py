@@ -157,6 +157,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--big-rounds", type=int, default=3)
+    p.add_argument("--shapes", default=",".join([f"{b}x{n}" for b, n in SHAPES] + ["mixed"]), help="batch x tokens, and 'mixed' for 64 texts of 10 to 500 tokens")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     if not os.path.exists(f"{a.dir}/modules.json"):
@@ -168,7 +169,15 @@ def main():
         "PyTorch float32": PyTorch(a.dir, torch.float32).ids, "PyTorch bfloat16": PyTorch(a.dir, torch.bfloat16).ids,
     }
     rng = np.random.default_rng(1)
-    report(a, contenders, [(f"{b}x{n}", rng.integers(4, 30000, (b, n), dtype=np.int64), a.big_rounds if b * n > 1024 else a.rounds) for b, n in SHAPES])
+    shapes = a.shapes.split(",")
+    for b, n in (map(int, s.split("x")) for s in shapes if s != "mixed"):
+        report(contenders, f"{b}x{n}", rng.integers(4, 30000, (b, n), dtype=np.int64), a.big_rounds if b * n > 1024 else a.rounds)
+    if "mixed" in shapes:
+        run_mixed(a, ours, rng)
+    print("peak of this run:", ours["float32"].ask(peak=True)["peak"])
+
+
+def run_mixed(a, ours, rng):
     # as people run it: texts of 10 to 500 tokens through encode()
     lengths = rng.integers(8, 499, 64)
     texts = [" ".join(f"w{i}" for i in rng.integers(0, 30000, n)) for n in lengths]
@@ -177,24 +186,22 @@ def main():
         "sentence-transformers float32": SentenceTransformers(a.dir, torch.float32).texts,
         "sentence-transformers bfloat16": SentenceTransformers(a.dir, torch.bfloat16).texts,
     }
-    report(a, mixed, [(f"64 texts, {lengths.sum() + 128} tokens", texts, a.big_rounds)])
-    print("peak of this run:", ours["float32"].ask(peak=True)["peak"])
+    report(mixed, f"64 texts, {lengths.sum() + 128} tokens", texts, a.big_rounds)
 
 
-def report(a, contenders, inputs):
-    for name, x, rounds in inputs:
-        times = {c: [] for c in contenders}
-        for r in range(rounds + 1):
-            order = list(contenders.items())
-            for c, run in order[r % len(order):] + order[:r % len(order)]:
-                time.sleep(0.3)  # peers' threads spin for a while after their turn
-                t = run(x)
-                if r > 0:  # the first round warms up
-                    times[c].append(t)
-        medians = {c: statistics.median(t) for c, t in times.items()}
-        print(f"\n| {name} | median ms | / ours float32 | / ours bfloat16 |\n|---|---|---|---|")
-        for c, m in medians.items():
-            print(f"| {c} | {m:.1f} | {m / medians['ours float32']:.2f} | {m / medians['ours bfloat16']:.2f} |", flush=True)
+def report(contenders, name, x, rounds):
+    times = {c: [] for c in contenders}
+    for r in range(rounds + 1):
+        order = list(contenders.items())
+        for c, run in order[r % len(order):] + order[:r % len(order)]:
+            time.sleep(0.3)  # peers' threads spin for a while after their turn
+            t = run(x)
+            if r > 0:  # the first round warms up
+                times[c].append(t)
+    medians = {c: statistics.median(t) for c, t in times.items()}
+    print(f"\n| {name} | median ms | / ours float32 | / ours bfloat16 |\n|---|---|---|---|")
+    for c, m in medians.items():
+        print(f"| {c} | {m:.1f} | {m / medians['ours float32']:.2f} | {m / medians['ours bfloat16']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
