@@ -29,7 +29,8 @@ type addedVocab struct {
 	normalized addedMatcher // normalized true: cut out of the normalised rest
 }
 
-// newAddedVocab gives the tokens their ids: a token that the model knows keeps the model's id, whatever the file says, the others count on from the size of the vocabulary.
+// newAddedVocab gives the tokens their ids: a token that the model knows keeps the model's id, whatever the file
+// says, the others count on from the size of the vocabulary.
 func newAddedVocab(tokens []addedToken, v *vocab, n normalizer) *addedVocab {
 	a := &addedVocab{byID: map[int32]*addedToken{}, byContent: map[string]int32{}, special: map[string]bool{}}
 	next := int32(v.count)

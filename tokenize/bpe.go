@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// bpe joins neighbouring symbols, always the pair of the lowest rank, leftmost first, until none is left (Sennrich et al. 2016).
+// bpe joins neighbouring symbols, always the pair of the lowest rank, leftmost first, until none is left (Sennrich et
+// al. 2016).
 type bpe struct {
 	vocab        *vocab
 	merges       mergeTable
@@ -25,7 +26,8 @@ type bpe struct {
 	rawBytes [256]int32
 	raw      bool // pieces are bytes that are spelled only here
 
-	// words: no merge goes over a visible space that follows another character, so a piece can be cut there without changing a token.
+	// words: no merge goes over a visible space that follows another character, so a piece can be cut there without
+	// changing a token.
 	// Files of the Llama and Gemma families have no pre-tokenizer and give a whole text as one piece.
 	words bool
 	cache *wordCache
@@ -70,7 +72,8 @@ func wordEnd(s string) int {
 	return len(s)
 }
 
-// readRaw makes the model read bytes instead of their spelling, which saves the spelling; it can only if every byte has a token.
+// readRaw makes the model read bytes instead of their spelling, which saves the spelling; it can only if every byte
+// has a token.
 func (m *bpe) readRaw() bool {
 	if m.prefix != "" || m.suffix != "" {
 		return false
@@ -86,7 +89,8 @@ func (m *bpe) readRaw() bool {
 	return true
 }
 
-// mergeTable maps a pair of ids to the rank of its merge and the id of the result: open addressing, one cache line a look-up.
+// mergeTable maps a pair of ids to the rank of its merge and the id of the result: open addressing, one cache line a
+// look-up.
 type mergeTable struct {
 	slots []mergeSlot
 	shift uint

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// wordCache remembers the tokens of short words. Each hash has one place, a later word of the same place drives the earlier one out, and entries never change: reading and writing take no lock, and the memory is bounded.
+// wordCache remembers the tokens of short words. Each hash has one place, a later word of the same place drives the
+// earlier one out, and entries never change: reading and writing take no lock, and the memory is bounded.
 type wordCache struct {
 	seed  maphash.Seed
 	words [cachedWords]atomic.Pointer[cachedWord]

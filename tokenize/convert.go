@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// This file builds tokenizers from the files of slow ones, as transformers' convert_slow_tokenizer does for the same classes.
+// This file builds tokenizers from the files of slow ones, as transformers' convert_slow_tokenizer does for the same
+// classes.
 
 // defaultRoles are the special tokens of a class where the repository does not name them.
 var defaultRoles = map[string]map[string]addedToken{
@@ -69,7 +70,8 @@ func (c *config) complete(family string) {
 	}
 }
 
-// addTokens makes the added vocabulary: the model's own control pieces, the tokens with ids in their order, then the special tokens.
+// addTokens makes the added vocabulary: the model's own control pieces, the tokens with ids in their order, then the
+// special tokens.
 // Ids follow from the order, so special tokens that the repository gives no id fill the gaps between those it does.
 func (c *config) addTokens(t *Tokenizer, own []addedToken) {
 	v := t.model.vocabulary()

@@ -7,7 +7,8 @@ import (
 // visibleSpace is how SentencePiece spells a space.
 const visibleSpace = "▁"
 
-// convertSentencePiece builds a tokenizer from a SentencePiece model; absent is the class where the repository names none.
+// convertSentencePiece builds a tokenizer from a SentencePiece model; absent is the class where the repository names
+// none.
 func convertSentencePiece(absent string) func(*config, [][]byte) (*Tokenizer, error) {
 	return func(c *config, files [][]byte) (*Tokenizer, error) {
 		class, err := family(c.class, absent)

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// form is a Unicode normal form as of Unicode 9.0: characters that got a decomposition or a combining class later are left alone.
+// form is a Unicode normal form as of Unicode 9.0: characters that got a decomposition or a combining class later are
+// left alone.
 // It tracks, unlike the package norm, which old character each new one comes from.
 type form struct{ compose, compat bool }
 
@@ -42,7 +43,8 @@ func (f form) source() norm.Form {
 	return norm.NFD
 }
 
-// firstActive is where the first character lies that may change, or -1; the starter before it comes along, since the two may compose.
+// firstActive is where the first character lies that may change, or -1; the starter before it comes along, since the
+// two may compose.
 func (f form) firstActive(u *properties, s string) int {
 	starter := 0
 	for i, r := range s {
@@ -122,7 +124,8 @@ func (f form) decompose(u *properties, s string) []classed {
 	return out
 }
 
-// sortMarks brings a run of combining marks into canonical order, stable; long runs are merge-sorted so that no text takes quadratic time.
+// sortMarks brings a run of combining marks into canonical order, stable; long runs are merge-sorted so that no text
+// takes quadratic time.
 func sortMarks(marks []classed) {
 	if len(marks) > 32 {
 		half := len(marks) / 2

@@ -224,7 +224,8 @@ func (r *jsonReader) float() (float64, error) {
 	return v, nil
 }
 
-// skip passes over a value of any kind. Inside of objects and arrays it looks at strings and brackets only; who reads them later finds the other mistakes.
+// skip passes over a value of any kind. Inside of objects and arrays it looks at strings and brackets only; who reads
+// them later finds the other mistakes.
 func (r *jsonReader) skip() error {
 	switch c := r.peek(); {
 	case c == '{' || c == '[':

@@ -14,7 +14,8 @@ import (
 // maxFile bounds the files of a tokenizer; the largest in use has 35 MB.
 const maxFile = 1 << 29
 
-// Load reads the tokenizer of a model repository folder: tokenizer.json where there is one, else the files of a slow tokenizer (convert.go).
+// Load reads the tokenizer of a model repository folder: tokenizer.json where there is one, else the files of a slow
+// tokenizer (convert.go).
 func Load(dir string) (*Tokenizer, error) {
 	b, err := readFile(dir, "tokenizer.json")
 	if err != nil {

@@ -23,7 +23,8 @@ type scratch struct {
 	tokens  []token
 }
 
-// wordPiece takes the longest token from the left again and again (Wu et al. 2016, Devlin et al. 2018); a word with a rest is unknown.
+// wordPiece takes the longest token from the left again and again (Wu et al. 2016, Devlin et al. 2018); a word with a
+// rest is unknown.
 type wordPiece struct {
 	vocab    *vocab
 	trie     *trie

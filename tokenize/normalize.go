@@ -28,7 +28,8 @@ func (ns normalizers) normalize(t *text) {
 	}
 }
 
-// grown bounds what a step may make of n bytes. No character grows more than twelvefold by any real normalizer; a file that asks for more is after the memory.
+// grown bounds what a step may make of n bytes. No character grows more than twelvefold by any real normalizer; a
+// file that asks for more is after the memory.
 func grown(n int) int { return 32*n + 4096 }
 
 func isASCII(s string) bool {
@@ -40,7 +41,8 @@ func isASCII(s string) bool {
 	return true
 }
 
-// bertNormalizer is the text cleaning of BERT: control characters out, blanks to spaces, spaces around Chinese characters, accents off, lower case.
+// bertNormalizer is the text cleaning of BERT: control characters out, blanks to spaces, spaces around Chinese
+// characters, accents off, lower case.
 type bertNormalizer struct {
 	cleanText, chineseChars, stripAccents, lowercase bool
 }

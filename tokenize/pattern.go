@@ -8,9 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// The regular expressions of tokenizer files are Oniguruma's, a backtracking engine. This file reads the part of its syntax that tokenizers use into a tree;
-// scan.go matches the usual shape of it directly and gives the rest to RE2, so that no pattern takes more than linear time for one match.
-// The sets behind \s, \w, \d and \p come from the reference library (runeset.go). Look-around is refused but for the (?!\S) that ends runs of blanks.
+// The regular expressions of tokenizer files are Oniguruma's, a backtracking engine. This file reads the part of its
+// syntax that tokenizers use into a tree;
+// scan.go matches the usual shape of it directly and gives the rest to RE2, so that no pattern takes more than linear
+// time for one match.
+// The sets behind \s, \w, \d and \p come from the reference library (runeset.go). Look-around is refused but for the
+// (?!\S) that ends runs of blanks.
 
 // node is one of set, *sequence, *alternation, *repetition, notBefore, anchor.
 type node any

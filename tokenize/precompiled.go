@@ -72,7 +72,8 @@ func (m *charsmap) lookup(s string) (string, bool) {
 // maxReplacement bounds what one key may become; those of SentencePiece's own maps have fewer than 100 bytes.
 const maxReplacement = 1 << 8
 
-// precompiled applies a charsmap the way the reference library does: a grapheme cluster of fewer than six bytes is looked up whole, and a hit on any prefix replaces all of it; otherwise each character is looked up alone.
+// precompiled applies a charsmap the way the reference library does: a grapheme cluster of fewer than six bytes is
+// looked up whole, and a hit on any prefix replaces all of it; otherwise each character is looked up alone.
 type precompiled struct{ m *charsmap }
 
 func (n precompiled) normalize(t *text) {

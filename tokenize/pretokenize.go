@@ -197,7 +197,8 @@ type byteLevelSplit struct {
 	raw         bool
 }
 
-// gpt2Pattern cuts contractions, words, numbers, runs of other characters and blanks, a leading space going with what follows it.
+// gpt2Pattern cuts contractions, words, numbers, runs of other characters and blanks, a leading space going with what
+// follows it.
 const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 func (p byteLevelSplit) split(t text, emit func(text)) {

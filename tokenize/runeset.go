@@ -8,8 +8,10 @@ import (
 	"unicode"
 )
 
-// unicodeTab holds the character properties as the reference library sees them: every set was asked of that library, code point by code point (testdata/tables.py).
-// Go's own tables cannot serve, for they follow the Go release, while the library mixes Unicode 8.0 (BERT), 9.0 (normal forms) and later (regular expressions, case).
+// unicodeTab holds the character properties as the reference library sees them: every set was asked of that library,
+// code point by code point (testdata/tables.py).
+// Go's own tables cannot serve, for they follow the Go release, while the library mixes Unicode 8.0 (BERT), 9.0
+// (normal forms) and later (regular expressions, case).
 //
 //go:embed unicode.tab
 var unicodeTab []byte

@@ -131,8 +131,10 @@ func writeRE2(b *strings.Builder, n node) error {
 	return nil
 }
 
-// scanner matches an ordered choice of branches, each a sequence of repeated character sets: the shape of the pre-tokenizer patterns of GPT-2 and all that came after it.
-// A step goes back only where what follows could take some of its characters, at most one such step of a branch is unbounded, and behind it nothing but its first character can fail. So one attempt is linear in what it looks at.
+// scanner matches an ordered choice of branches, each a sequence of repeated character sets: the shape of the
+// pre-tokenizer patterns of GPT-2 and all that came after it.
+// A step goes back only where what follows could take some of its characters, at most one such step of a branch is
+// unbounded, and behind it nothing but its first character can fail. So one attempt is linear in what it looks at.
 type scanner struct {
 	branches []branch
 	byFirst  [utf8.RuneSelf][]uint8 // the branches that may start with an ASCII character

@@ -14,7 +14,8 @@ func matches(m matcher, s string) (out [][]int) {
 	return out
 }
 
-// TestScannerMatchesAsRE2Does compares with package regexp, which has the same preference among matches, on random patterns of the scanner's shape.
+// TestScannerMatchesAsRE2Does compares with package regexp, which has the same preference among matches, on random
+// patterns of the scanner's shape.
 func TestScannerMatchesAsRE2Does(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
@@ -89,7 +90,8 @@ func TestPatternsBeyondTheScannersShapeMatchToo(t *testing.T) {
 	}
 }
 
-// TestLongTextsTakeLinearWork reads megabytes of what makes bad algorithms quadratic; at quadratic cost it would not end.
+// TestLongTextsTakeLinearWork reads megabytes of what makes bad algorithms quadratic; at quadratic cost it would not
+// end.
 func TestLongTextsTakeLinearWork(t *testing.T) {
 	long := []string{strings.Repeat("a", 1<<20), strings.Repeat(" ", 1<<20), strings.Repeat("你", 1<<18), strings.Repeat("\u0301", 1<<18), strings.Repeat("\u0323\u0301", 1<<17), strings.Repeat("Ab", 1<<19), strings.Repeat("!", 1<<20), strings.Repeat("\n ", 1<<19), strings.Repeat("ﷺ", 1<<16)}
 	if raceDetector {

@@ -182,7 +182,8 @@ func spVocabulary(pieces []spPiece) (*vocab, []float64, error) {
 // maxMergePiece bounds the pieces of a BPE model, whose merges are found by trying every place to cut.
 const maxMergePiece = 1 << 10
 
-// spMerges finds the merges of a BPE model: every way to cut a piece into two pieces, ordered by falling score, then by falling length of the parts (transformers, convert_slow_tokenizer.generate_merges).
+// spMerges finds the merges of a BPE model: every way to cut a piece into two pieces, ordered by falling score, then
+// by falling length of the parts (transformers, convert_slow_tokenizer.generate_merges).
 func (m *bpe) spMerges(pieces []spPiece) error {
 	type merge struct {
 		left, right         string

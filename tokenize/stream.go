@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeStream decodes tokens as they come. It gives only text that later tokens do not change: never a part of a character, and a blank only when it is known to stay.
+// DecodeStream decodes tokens as they come. It gives only text that later tokens do not change: never a part of a
+// character, and a blank only when it is known to stay.
 type DecodeStream struct {
 	t           *Tokenizer
 	skipSpecial bool
@@ -15,7 +16,8 @@ type DecodeStream struct {
 }
 
 const (
-	// maxBroken is how many tokens may wait for the end of a character; no character needs more, so what is broken then stays broken.
+	// maxBroken is how many tokens may wait for the end of a character; no character needs more, so what is broken
+	// then stays broken.
 	maxBroken = 16
 	// maxSilent is how many tokens may add nothing to the text before the window moves on.
 	maxSilent = 256

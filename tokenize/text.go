@@ -9,7 +9,8 @@ import (
 type span struct{ lo, hi int32 }
 
 // text is a stretch of the input on its way through the pipeline, always valid UTF-8.
-// With track set, every byte remembers where it came from: spans has one entry a byte, or is nil while s still is the input itself from byte base on.
+// With track set, every byte remembers where it came from: spans has one entry a byte, or is nil while s still is the
+// input itself from byte base on.
 // Without track only the characters matter and spans stays nil.
 type text struct {
 	s     string
@@ -64,8 +65,10 @@ func (t *text) align() []span {
 	return t.spans
 }
 
-// rewriter builds the next form of a text from left to right; every call names what happens to the next characters of the old form.
-// The alignment follows the reference library: a replaced character keeps its place, an inserted one takes that of the character before it.
+// rewriter builds the next form of a text from left to right; every call names what happens to the next characters of
+// the old form.
+// The alignment follows the reference library: a replaced character keeps its place, an inserted one takes that of
+// the character before it.
 type rewriter struct {
 	t     *text
 	at    int // bytes of t.s consumed
@@ -153,7 +156,8 @@ func (w *rewriter) done() {
 	}
 }
 
-// change is one character of a new form: 0 replaces the next old one, 1 is inserted, -n replaces one and leaves out n more.
+// change is one character of a new form: 0 replaces the next old one, 1 is inserted, -n replaces one and leaves out n
+// more.
 type change struct {
 	r    rune
 	diff int
@@ -257,7 +261,8 @@ func (t *text) substitute(p matcher, content string) {
 	w.done()
 }
 
-// toValid is s with every maximal broken part of its UTF-8 replaced by one U+FFFD, which is what the reference library gets to see.
+// toValid is s with every maximal broken part of its UTF-8 replaced by one U+FFFD, which is what the reference
+// library gets to see.
 func toValid(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -277,7 +282,8 @@ func toValid(s string) string {
 	return out.String()
 }
 
-// brokenLen is the length of the maximal broken part at the start of s (Unicode 3.9, U+FFFD substitution of maximal subparts).
+// brokenLen is the length of the maximal broken part at the start of s (Unicode 3.9, U+FFFD substitution of maximal
+// subparts).
 func brokenLen(s string) int {
 	lo, hi, need := byte(0x80), byte(0xbf), 0
 	switch c := s[0]; {

@@ -1,7 +1,9 @@
 // Package tokenize turns text into the token ids that a model was trained on, and back.
 //
-// It exists because an embedding or an answer is right only if every id is: the package reproduces Hugging Face's tokenizers library (0.23) to the id, the offset and the decoded byte, from the same files, in pure Go.
-// The library's behaviour is the specification, its oddities included; testdata holds its answers for small tokenizers of every family, and the tests ask for all of them.
+// It exists because an embedding or an answer is right only if every id is: the package reproduces Hugging Face's
+// tokenizers library (0.23) to the id, the offset and the decoded byte, from the same files, in pure Go.
+// The library's behaviour is the specification, its oddities included; testdata holds its answers for small
+// tokenizers of every family, and the tests ask for all of them.
 //
 // A text goes through five stages, one file each:
 //
@@ -11,14 +13,19 @@
 //	model.go        each piece becomes tokens: WordPiece, bpe.go, unigram.go
 //	postprocess.go  special tokens go around it; truncate.go shortens it before
 //
-// A piece is pushed through the stages as soon as it is cut, so a long text costs memory for its tokens only, and time in proportion to its length (n log n within one unbroken word).
-// Where offsets are wanted, text.go keeps for every byte the part of the input that it came from; where only ids are wanted, it keeps nothing.
+// A piece is pushed through the stages as soon as it is cut, so a long text costs memory for its tokens only, and
+// time in proportion to its length (n log n within one unbroken word).
+// Where offsets are wanted, text.go keeps for every byte the part of the input that it came from; where only ids are
+// wanted, it keeps nothing.
 // decode.go and stream.go go the other way.
 //
-// Load reads a repository folder: tokenizer.json (json.go, parse.go), or the older files of a slow tokenizer (convert.go, sentencepiece.go).
-// Files are data of strangers: sizes, ids and nesting are checked before anything is allocated, and errors name the key.
+// Load reads a repository folder: tokenizer.json (json.go, parse.go), or the older files of a slow tokenizer
+// (convert.go, sentencepiece.go).
+// Files are data of strangers: sizes, ids and nesting are checked before anything is allocated, and errors name the
+// key.
 //
-// Character properties come from unicode.tab, which holds what the library answers for each of the 1,112,064 code points; no two of its parts agree on a version of Unicode.
+// Character properties come from unicode.tab, which holds what the library answers for each of the 1,112,064 code
+// points; no two of its parts agree on a version of Unicode.
 package tokenize
 
 import (
@@ -75,7 +82,8 @@ func (t *Tokenizer) EncodePair(a, b string, addSpecial bool) *Encoding {
 	return t.post.apply([]*Encoding{t.sequence(a), t.sequence(b)}, addSpecial)
 }
 
-// IDs is the short way for embedders: the ids of Encode alone, at most max of them (0: no bound) with the special tokens kept and the text cut at its end, and how many tokens were cut.
+// IDs is the short way for embedders: the ids of Encode alone, at most max of them (0: no bound) with the special
+// tokens kept and the text cut at its end, and how many tokens were cut.
 func (t *Tokenizer) IDs(text string, addSpecial bool, max int) (ids []int32, cut int) {
 	e := t.encoder(t.needsStart)
 	defer t.release(e)
@@ -180,7 +188,8 @@ func (t *Tokenizer) Truncation() *Truncation { return t.truncation }
 // Padding is what tokenizer.json says about padding, nil if nothing; it is not applied by Encode.
 func (t *Tokenizer) Padding() *Padding { return t.padding }
 
-// LowercaseFirst is the tokenizer with a lower-casing step before its own normalizer, as sentence-transformers' do_lower_case asks for; itself if it lower-cases already.
+// LowercaseFirst is the tokenizer with a lower-casing step before its own normalizer, as sentence-transformers'
+// do_lower_case asks for; itself if it lower-cases already.
 func (t *Tokenizer) LowercaseFirst() *Tokenizer {
 	if t.lowercases {
 		return t

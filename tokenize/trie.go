@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// trie finds the tokens that start a text, by increasing length. It is a double array (Aoe 1989): the child of node n by byte c is base[n] + c if check says so.
+// trie finds the tokens that start a text, by increasing length. It is a double array (Aoe 1989): the child of node n
+// by byte c is base[n] + c if check says so.
 type trie struct{ units []trieUnit }
 
 type trieUnit struct {
@@ -34,7 +35,8 @@ func (t *trie) walk(node int32, s string) (int32, bool) {
 	return node, true
 }
 
-// newTrie builds the trie of the keys key(0) to key(n-1), value(i) being that of key i; of equal keys the last one counts.
+// newTrie builds the trie of the keys key(0) to key(n-1), value(i) being that of key i; of equal keys the last one
+// counts.
 func newTrie(n int, key func(int) string, value func(int) int32) *trie {
 	order := make([]int32, n)
 	for i := range order {
@@ -88,7 +90,8 @@ func newTrie(n int, key func(int) string, value func(int) int32) *trie {
 	return &trie{append([]trieUnit(nil), units...)}
 }
 
-// trieBuilder keeps the free units in a list, so that a place for a node's children is found without scanning the array.
+// trieBuilder keeps the free units in a list, so that a place for a node's children is found without scanning the
+// array.
 type trieBuilder struct {
 	units      []trieUnit
 	next, prev []int32 // of the free units; unit 0 heads the list

@@ -32,7 +32,8 @@ type Padding struct {
 	Token      string
 }
 
-// Truncate is Encode, or with b EncodePair, followed by truncation. The length without special tokens must be above Stride.
+// Truncate is Encode, or with b EncodePair, followed by truncation. The length without special tokens must be above
+// Stride.
 func (t *Tokenizer) Truncate(a string, b *string, addSpecial bool, tr Truncation) (*Encoding, error) {
 	texts := []*Encoding{t.sequence(a)}
 	if b != nil {

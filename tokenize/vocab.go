@@ -7,7 +7,8 @@ import (
 	"unsafe"
 )
 
-// vocab maps tokens to ids and back. All tokens lie in one string, so that 250,000 of them cost two tables and no pointers.
+// vocab maps tokens to ids and back. All tokens lie in one string, so that 250,000 of them cost two tables and no
+// pointers.
 type vocab struct {
 	tokens string
 	ends   []uint32 // entry i is tokens[ends[i-1]:ends[i]]
@@ -41,7 +42,8 @@ func (b *vocabBuilder) addString(token string, id int32) error {
 	return b.add(id)
 }
 
-// maxSparse bounds how far ids may run ahead of the number of tokens: the table of ids must stay in proportion to the file.
+// maxSparse bounds how far ids may run ahead of the number of tokens: the table of ids must stay in proportion to the
+// file.
 const maxSparse = 1 << 16
 
 // build makes the tables. Of equal tokens the last one counts, of equal ids the first one.

@@ -14,7 +14,8 @@ import (
 type bert struct {
 	table  *runtime.Table
 	blocks []*nn.PostNorm
-	// pad is the id whose tokens stand at position pad while all others count from pad+1; negative for positions from 0.
+	// pad is the id whose tokens stand at position pad while all others count from pad+1; negative for positions from
+	// 0.
 	pad int32
 }
 
@@ -56,7 +57,7 @@ func buildBERT(c *repo.Config, w *nn.Weights, f form, pad int32) *bert {
 		l := w.At("encoder.layer.%d", i)
 		a := l.At("attention")
 		m.blocks = append(m.blocks, &nn.PostNorm{
-			QKV:   a.At("self").Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "query", Rows: f.width}, nn.Part{Name: "key", Rows: f.width}, nn.Part{Name: "value", Rows: f.width}),
+			QKV:   a.At("self").Stack(runtime.LinearSpec{}, f.width, nn.Parts(f.width, "query", "key", "value")...),
 			Out:   a.Linear("output.dense", f.width, f.width, runtime.None),
 			Norm1: a.Norm(runtime.LayerNorm, "output.LayerNorm", f.width, f.eps),
 			Up:    l.Linear("intermediate.dense", f.inner, f.width, act),

@@ -28,7 +28,7 @@ func newDistilBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	for i := range f.layers {
 		l := w.At("transformer.layer.%d", i)
 		m.blocks = append(m.blocks, &nn.PostNorm{
-			QKV:   l.At("attention").Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "q_lin", Rows: f.width}, nn.Part{Name: "k_lin", Rows: f.width}, nn.Part{Name: "v_lin", Rows: f.width}),
+			QKV:   l.At("attention").Stack(runtime.LinearSpec{}, f.width, nn.Parts(f.width, "q_lin", "k_lin", "v_lin")...),
 			Out:   l.Linear("attention.out_lin", f.width, f.width, runtime.None),
 			Norm1: l.Norm(runtime.LayerNorm, "sa_layer_norm", f.width, f.eps),
 			Up:    l.Linear("ffn.lin1", f.inner, f.width, act),

@@ -64,7 +64,7 @@ func newModernBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 			QKV:   l.Linear("attn.Wqkv", 3*f.width, f.width, runtime.None),
 			Out:   l.Linear("attn.Wo", f.width, f.width, runtime.None),
 			Norm2: l.Norm(runtime.LayerNorm, "mlp_norm", f.width, f.eps),
-			Up:    l.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Part{Name: "mlp.Wi", Rows: 2 * f.inner}),
+			Up:    l.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Parts(2*f.inner, "mlp.Wi")...),
 			Down:  l.Linear("mlp.Wo", f.width, f.inner, runtime.None),
 			Attn:  attn,
 		}

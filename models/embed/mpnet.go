@@ -31,7 +31,7 @@ func newMPNet(c *repo.Config, w *nn.Weights) (encoder, form) {
 		attn := f.attention(w)
 		attn.Bias = bias
 		m.blocks = append(m.blocks, &nn.PostNorm{
-			QKV:   a.At("attn").Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "q", Rows: f.width}, nn.Part{Name: "k", Rows: f.width}, nn.Part{Name: "v", Rows: f.width}),
+			QKV:   a.At("attn").Stack(runtime.LinearSpec{}, f.width, nn.Parts(f.width, "q", "k", "v")...),
 			Out:   a.Linear("attn.o", f.width, f.width, runtime.None),
 			Norm1: a.Norm(runtime.LayerNorm, "LayerNorm", f.width, f.eps),
 			Up:    l.Linear("intermediate.dense", f.inner, f.width, act),

@@ -71,7 +71,8 @@ func (r rope) angles(b runtime.Backend, s *runtime.Sequences) {
 	b.Angles(s, &runtime.Rotary{Freqs: f, Factor: 1})
 }
 
-// newNomicBERT reads the original repository's config keys and transformers', which newer files carry side by side, and,
+// newNomicBERT reads the original repository's config keys and transformers', which newer files carry side by side,
+// and,
 // independently of them, both sets of tensor names.
 func newNomicBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	m := &nomicBERT{}
@@ -171,7 +172,7 @@ func originalNomicBERT(l *nn.Weights, f form, act runtime.Act, attn runtime.Attn
 	}
 	mlp := l.At("mlp")
 	if inner := rows(mlp, "fc11.weight"); inner >= 0 {
-		block.Up = mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Part{Name: "fc12", Rows: inner}, nn.Part{Name: "fc11", Rows: inner})
+		block.Up = mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Parts(inner, "fc12", "fc11")...)
 		block.Down = mlp.Linear("fc2", f.width, inner, runtime.None)
 		return block
 	}
@@ -185,10 +186,10 @@ func originalNomicBERT(l *nn.Weights, f form, act runtime.Act, attn runtime.Attn
 func gatedBlock(l *nn.Weights, f form, act runtime.Act, attn runtime.Attn) *nn.PostNorm {
 	mlp := l.At("mlp")
 	return &nn.PostNorm{
-		QKV:   l.At("self_attn").Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "q_proj", Rows: f.width}, nn.Part{Name: "k_proj", Rows: f.width}, nn.Part{Name: "v_proj", Rows: f.width}),
+		QKV:   l.At("self_attn").Stack(runtime.LinearSpec{}, f.width, nn.Parts(f.width, "q_proj", "k_proj", "v_proj")...),
 		Out:   l.Linear("self_attn.o_proj", f.width, f.width, runtime.None),
 		Norm1: l.Norm(runtime.LayerNorm, "post_attention_layernorm", f.width, f.eps),
-		Up:    mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Part{Name: "gate_proj", Rows: f.inner}, nn.Part{Name: "up_proj", Rows: f.inner}),
+		Up:    mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Parts(f.inner, "gate_proj", "up_proj")...),
 		Down:  mlp.Linear("down_proj", f.width, f.inner, runtime.None),
 		Norm2: l.Norm(runtime.LayerNorm, "post_mlp_layernorm", f.width, f.eps),
 		Attn:  attn,

@@ -68,10 +68,10 @@ func newQwen3(c *repo.Config, w *nn.Weights) (encoder, form) {
 		}
 		m.blocks = append(m.blocks, &nn.PreNorm{
 			Norm1: l.Norm(runtime.RMSNorm, "input_layernorm", f.width, f.eps),
-			QKV:   a.Stack(runtime.LinearSpec{}, f.width, nn.Part{Name: "q_proj", Rows: f.heads * dim}, nn.Part{Name: "k_proj", Rows: kv * dim}, nn.Part{Name: "v_proj", Rows: kv * dim}),
+			QKV:   a.Stack(runtime.LinearSpec{}, f.width, append(nn.Parts(f.heads*dim, "q_proj"), nn.Parts(kv*dim, "k_proj", "v_proj")...)...),
 			Out:   a.Linear("o_proj", f.width, f.heads*dim, runtime.None),
 			Norm2: l.Norm(runtime.RMSNorm, "post_attention_layernorm", f.width, f.eps),
-			Up:    mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Part{Name: "gate_proj", Rows: f.inner}, nn.Part{Name: "up_proj", Rows: f.inner}),
+			Up:    mlp.Stack(runtime.LinearSpec{Gate: true, Act: act}, f.width, nn.Parts(f.inner, "gate_proj", "up_proj")...),
 			Down:  mlp.Linear("down_proj", f.width, f.inner, runtime.None),
 			Attn:  attn,
 		})

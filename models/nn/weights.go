@@ -130,6 +130,15 @@ type Part struct {
 	Rows int
 }
 
+// Parts are torch.nn.Linear of equal height.
+func Parts(rows int, names ...string) []Part {
+	parts := make([]Part, len(names))
+	for i, n := range names {
+		parts[i] = Part{n, rows}
+	}
+	return parts
+}
+
 // Stack is several torch.nn.Linear of the same input as one product; spec gives what is not in the tensors.
 func (w *Weights) Stack(spec runtime.LinearSpec, cols int, parts ...Part) *runtime.Linear {
 	biased := false

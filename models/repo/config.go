@@ -1,6 +1,7 @@
 // Package repo is a model repository as its files: settings, weights and tokenizer, on disk or in the binary.
 //
-// Of the small JSON files (config.json, sentence-transformers' settings and their kin) keys are asked for by all their spellings, every number is checked against what a model can be, and all that is
+// Of the small JSON files (config.json, sentence-transformers' settings and their kin) keys are asked for by all
+// their spellings, every number is checked against what a model can be, and all that is
 // wrong with a file is reported at once.
 package repo
 

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// The fixtures of the tokenize package hold small tokenizers in the layouts of real models, and Hugging Face's ids for the texts.
+// The fixtures of the tokenize package hold small tokenizers in the layouts of real models, and Hugging Face's ids
+// for the texts.
 const fixtures = "../../../tokenize/testdata"
 
 func TestMain(m *testing.M) {

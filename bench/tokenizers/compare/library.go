@@ -68,7 +68,8 @@ func loadSugarme(file string) (encodeFunc, error) {
 	}, nil
 }
 
-// serve is a worker: it answers requests for one library until its input ends. A panic is an answer; hanging and ending the process are left to the driver.
+// serve is a worker: it answers requests for one library until its input ends. A panic is an answer; hanging and
+// ending the process are left to the driver.
 func serve(name string, in io.Reader, out io.Writer) error {
 	load, ok := loaders[name]
 	if !ok {

@@ -1,9 +1,12 @@
-// Command compare encodes the same texts with three tokenizer libraries and tells where they differ and how fast they are: Hugging Face's (the reference, by reference.py), this project's, and sugarme/tokenizer.
+// Command compare encodes the same texts with three tokenizer libraries and tells where they differ and how fast they
+// are: Hugging Face's (the reference, by reference.py), this project's, and sugarme/tokenizer.
 //
 //	cd bench && go run ./tokenizers/compare -python python3 tokenizer.json ...
 //
-// Each library runs in a process of its own. A panic, a file that does not load, a call over -limit and the end of the process count as wrong.
-// For the timing the libraries take turns on every text, and every round has new texts; a figure is the median of the rounds.
+// Each library runs in a process of its own. A panic, a file that does not load, a call over -limit and the end of
+// the process count as wrong.
+// For the timing the libraries take turns on every text, and every round has new texts; a figure is the median of the
+// rounds.
 package main
 
 import (
@@ -122,7 +125,8 @@ func speedRow(c *corpus, libraries []*worker, name string, size, rounds int) str
 	return fmt.Sprintf("%s | %.1f |\n", row, math.Exp(logs/n))
 }
 
-// timing gives MB/s a library and how many times as fast the second one is as the first. ≠ marks other ids than the first one's.
+// timing gives MB/s a library and how many times as fast the second one is as the first. ≠ marks other ids than the
+// first one's.
 func timing(c *corpus, libraries []*worker, kind string, size, rounds int) (cell string, ratio float64) {
 	type lane struct {
 		seconds []float64
