@@ -9,7 +9,7 @@ import (
 
 // paraphrases are pairs that say nearly the same in different words; none of them is in the training text.
 var paraphrases = [][2]string{
-	{"How do I reset my password?", "I forgot my login and need a new password."},
+	{"What can I do if I cannot remember my password?", "I forgot my login and need a new one."},
 	{"The train to Berlin leaves at noon.", "When does the next train depart?"},
 	{"Heat the oil and fry the onions.", "Cook the onions in a hot pan."},
 	{"A man is playing a guitar.", "Someone performs music on a string instrument."},
