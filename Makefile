@@ -1,11 +1,10 @@
 # What there is: `make`. Each target does the set-up that it needs on a machine that has Go and make.
 
 export CGO_ENABLED ?= 0
+export PATH := $(CURDIR)/.cache/bin:$(PATH)
 BIN      := bin/remote-client-server
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := ./...
-# The race detector needs a C compiler; without one the tests run without it and say so.
-CC_FOUND := $(shell command -v cc || command -v gcc || command -v clang)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run demo test check race arm64 clients fuzz bench generate clean
@@ -38,14 +37,11 @@ check: # formatting, vet and staticcheck; the systems without a release still co
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null .
 	GOOS=windows GOARCH=amd64 go build -o /dev/null .
 
-race:
-ifeq ($(CC_FOUND),)
-	@test -z "$(CI)" || { echo "no C compiler: the race detector cannot run"; exit 1; }
-	@echo "no C compiler: the tests run WITHOUT the race detector"
-	go test $(PACKAGES)
-else
-	CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES)
-endif
+race: # the race detector needs a C compiler, which tools may just have installed
+	@if command -v $$(go env CC) >/dev/null; then \
+		echo "go test -race $(PACKAGES)"; CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES); \
+	elif [ -n "$(CI)" ]; then echo "no C compiler: the race detector cannot run"; exit 1; \
+	else echo "no C compiler: the tests run WITHOUT the race detector"; go test $(PACKAGES); fi
 
 arm64: # the NEON kernels, emulated
 	@if command -v qemu-aarch64 >/dev/null; then \
@@ -70,4 +66,4 @@ generate: ## write the generated assembly again
 	go generate $(PACKAGES)
 
 clean: ## remove what was built
-	rm -rf bin .venv
+	rm -rf bin .venv .cache

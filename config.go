@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"remote-client-server/models/embed"
 )
 
 // config is what the flags and the environment come to.
@@ -53,8 +55,6 @@ var dtypes = map[string]string{
 	"float16": "float16", "f16": "float16", "q8": "q8", "q4": "q4",
 }
 
-var poolings = []string{"cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"}
-
 // maxThreads is the most that the CPU backend takes.
 const maxThreads = 1024
 
@@ -83,7 +83,7 @@ func (l *line) config() (*config, []string) {
 		logFormat:    r.oneOf("log_format", or(l.LogFormat, "auto"), []string{"auto", "text", "json"}),
 	}
 	if p := strings.TrimSpace(l.Pooling); p != "" {
-		c.pooling = r.oneOf("pooling", p, poolings)
+		c.pooling = r.oneOf("pooling", p, embed.Poolings())
 	}
 	// Of no effect on the CPU, whose results never depend on the batch.
 	r.toggle("batch_invariant", l.BatchInvariant, true)

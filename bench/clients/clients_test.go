@@ -163,6 +163,9 @@ func TestOpenAIPython(t *testing.T) {
 func TestCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("there is no curl: run .ci/tools")
+		}
 		t.Skip("there is no curl on this machine")
 	}
 	// the line that the README gives

@@ -41,7 +41,7 @@ func buildBERT(c *repo.Config, w *nn.Weights, f form, pad int32) *bert {
 		c.Fail("is_decoder", "a decoder is no embedder of this family")
 	}
 	types := c.Int(2, 0, 1024, "type_vocab_size")
-	act := nn.Activations[c.Choice("gelu", nn.ActivationNames, "hidden_act")]
+	act := nn.Activation(c, "gelu", "hidden_act")
 	e := w.At("embeddings")
 	spec := runtime.TableSpec{
 		Name:     "word_embeddings",

@@ -16,7 +16,7 @@ func newDistilBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	}
 	f.check(c, "n_heads")
 	f.limit = f.positions
-	act := nn.Activations[c.Choice("gelu", nn.ActivationNames, "activation")]
+	act := nn.Activation(c, "gelu", "activation")
 	w = w.AtAny("embeddings.word_embeddings.weight", "", "distilbert")
 	e := w.At("embeddings")
 	m := &bert{pad: -1, table: e.Table(runtime.TableSpec{

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"remote-client-server/runtime"
 	"remote-client-server/runtime/ref"
 )
 
@@ -192,5 +191,3 @@ func TestNomicMatryoshka(t *testing.T) {
 		}
 	}
 }
-
-var _ runtime.Backend = (*ref.Backend)(nil)

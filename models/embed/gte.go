@@ -20,7 +20,7 @@ func newGTE(c *repo.Config, w *nn.Weights) (encoder, form) {
 		c.Fail("logn_attention_scale", "true is not supported")
 	}
 	types := c.Int(0, 0, 1024, "type_vocab_size")
-	act := nn.Activations[c.Choice("gelu", nn.ActivationNames, "hidden_act")]
+	act := nn.Activation(c, "gelu", "hidden_act")
 	w = w.AtAny("embeddings.word_embeddings.weight", "", "new")
 	m := &gte{}
 	m.rotary = rope{base: readTheta(c, 160000), dim: f.headDim()}

@@ -23,7 +23,7 @@ type modernBERT struct {
 func newModernBERT(c *repo.Config, w *nn.Weights) (encoder, form) {
 	f := readForm(c, form{vocab: 50368, positions: 8192, layers: 22, inner: 1152, eps: 1e-5})
 	f.limit, f.trained = f.positions, true
-	act := nn.Activations[c.Choice("gelu", nn.ActivationNames, "hidden_activation")]
+	act := nn.Activation(c, "gelu", "hidden_activation")
 	every := c.Int(3, 1, maxLayers, "global_attn_every_n_layers")
 	window := c.Int(128, 2, 1<<24, "local_attention") / 2
 	kinds := c.Strings("layer_types")

@@ -15,7 +15,7 @@ func newMPNet(c *repo.Config, w *nn.Weights) (encoder, form) {
 	f := readForm(c, form{vocab: 30527, positions: 512})
 	f.limit = f.positions - pad - 1
 	buckets := c.Int(32, 2, 1024, "relative_attention_num_buckets")
-	act := nn.Activations[c.Choice("gelu", nn.ActivationNames, "hidden_act")]
+	act := nn.Activation(c, "gelu", "hidden_act")
 	w = w.AtAny("embeddings.word_embeddings.weight", "", "mpnet")
 	e := w.At("embeddings")
 	m := &bert{pad: pad, table: e.Table(runtime.TableSpec{

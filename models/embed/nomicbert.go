@@ -149,7 +149,7 @@ func (m *nomicBERT) configure(c *repo.Config) (f form, act runtime.Act, interlea
 	m.rotary.check(c)
 	switch {
 	case !c.Has("activation_function") && !original:
-		act = nn.Activations[c.Choice("silu", nn.ActivationNames, "hidden_act")]
+		act = nn.Activation(c, "silu", "hidden_act")
 	default: // a name without "glu" is a plain MLP, to which the reference hands the erf GELU whatever the name
 		act = map[string]runtime.Act{"glu": runtime.Sigmoid, "swiglu": runtime.SiLU}[c.Choice("gelu_new",
 			[]string{"glu", "swiglu", "geglu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"}, "activation_function")]

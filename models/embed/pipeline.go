@@ -177,15 +177,22 @@ var poolings = []struct {
 	{"pooling_mode_lasttoken", "lasttoken", runtime.PoolLast},
 }
 
-func poolingMode(mode string) (runtime.Pooling, error) {
+// Poolings are the names of the ways to pool.
+func Poolings() []string {
 	var names []string
+	for _, p := range poolings {
+		names = append(names, p.mode)
+	}
+	return names
+}
+
+func poolingMode(mode string) (runtime.Pooling, error) {
 	for _, p := range poolings {
 		if p.mode == mode {
 			return p.how, nil
 		}
-		names = append(names, p.mode)
 	}
-	return 0, fmt.Errorf("pooling %q is not one of %s", mode, strings.Join(names, ", "))
+	return 0, fmt.Errorf("pooling %q is not one of %s", mode, strings.Join(Poolings(), ", "))
 }
 
 func (p *pipeline) readPooling(path repo.Folder, stored bool, override string) error {

@@ -50,7 +50,7 @@ func newQwen3(c *repo.Config, w *nn.Weights) (encoder, form) {
 		c.Fail("layer_types", "%d types for %d layers", len(kinds), f.layers)
 		kinds = nil
 	}
-	act := nn.Activations[c.Choice("silu", nn.ActivationNames, "hidden_act")]
+	act := nn.Activation(c, "silu", "hidden_act")
 	m := &qwen3{rotary: rope{base: readTheta(c, 10000), dim: dim}}
 	m.rotary.check(c)
 	w = w.AtAny("embed_tokens.weight", "", "model")

@@ -1,9 +1,15 @@
 package nn
 
-import "remote-client-server/runtime"
+import (
+	"maps"
+	"slices"
 
-// Activations are the names that config.json files use (transformers/activations.py).
-var Activations = map[string]runtime.Act{
+	"remote-client-server/models/repo"
+	"remote-client-server/runtime"
+)
+
+// activations are the names that config.json files use (transformers/activations.py).
+var activations = map[string]runtime.Act{
 	"gelu": runtime.GELU, "gelu_python": runtime.GELU,
 	"gelu_new": runtime.GELUTanh, "gelu_fast": runtime.GELUTanh, "gelu_pytorch_tanh": runtime.GELUTanh, "gelu_accurate": runtime.GELUTanh,
 	"quick_gelu": runtime.QuickGELU,
@@ -14,7 +20,7 @@ var Activations = map[string]runtime.Act{
 	"linear":  runtime.None,
 }
 
-// ActivationNames are the keys of Activations that are worth listing in an error.
-var ActivationNames = []string{
-	"gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "quick_gelu", "relu", "silu", "swish", "sigmoid", "tanh", "linear",
+// Activation reads the activation that a config.json names under one of the keys.
+func Activation(c *repo.Config, def string, keys ...string) runtime.Act {
+	return activations[c.Choice(def, slices.Sorted(maps.Keys(activations)), keys...)]
 }
