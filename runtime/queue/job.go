@@ -47,6 +47,7 @@ type Job struct {
 	err        error
 	started    bool
 	waited     time.Duration
+	ended      time.Time
 	timer      *time.Timer // the timeout of a running job
 	events     []Event
 	updates    chan struct{} // made by Updates
@@ -104,12 +105,15 @@ func (j *Job) Started() bool {
 }
 
 // Waited is the time between admission and the start of processing, or, for a
-// job that never started, until now.
+// job that has not started, until now or its end.
 func (j *Job) Waited() time.Duration {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
-	if j.started {
+	switch {
+	case j.started:
 		return j.waited
+	case j.state > Running:
+		return j.ended.Sub(j.created)
 	}
 	return time.Since(j.created)
 }
@@ -165,7 +169,7 @@ func (j *Job) Finish(err error) {
 	if j.state == Waiting {
 		q.unlink(j)
 	}
-	j.err = err
+	j.err, j.ended = err, time.Now()
 	switch {
 	case err == nil:
 		j.state = Done

@@ -36,6 +36,9 @@ func (p *pace) end(now time.Time, whole bool) {
 	p.since, p.cost = time.Time{}, 0
 }
 
+// known says whether anything was measured that an estimate could rest on.
+func (p *pace) known() bool { return p.rate > 0 || !p.since.IsZero() }
+
 // wait is how long it takes until the running batch and this cost behind it
 // are done. A batch that has taken longer than it should is believed to need
 // as long again as it is late; the first of all, as long as it has run.
