@@ -45,6 +45,9 @@ func (silent) Request(string, int, time.Duration) {}
 func (silent) Job(string, time.Duration)          {}
 func (silent) Inputs(int, int, int)               {}
 func (silent) Panic()                             {}
+func (silent) Error(string)                       {}
+func (silent) Ran(string, time.Duration)          {}
+func (silent) Generation()                        {}
 func (silent) WriteMetrics(io.Writer)             {}
 
 // BenchmarkEmbeddings is the handler alone, the way through the queue

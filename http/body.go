@@ -28,8 +28,16 @@ func (c *call) limits() limits {
 // error: two parsers could take one or the other.
 func (l limits) fields(body []byte, known []string, warnings *[]string, field func(r *jsonReader, key string) error) error {
 	r := &jsonReader{text: body, lenient: l.lenient}
+	if err := l.object(r, known, warnings, field); err != nil {
+		return err
+	}
+	return r.end()
+}
+
+// object is fields for an object inside a body.
+func (l limits) object(r *jsonReader, known []string, warnings *[]string, field func(r *jsonReader, key string) error) error {
 	seen := 0 // bits of known
-	err := r.object(func(key string) error {
+	return r.object(func(key string) error {
 		i := slices.Index(known, key)
 		if i >= 0 {
 			if seen&(1<<i) != 0 {
@@ -48,10 +56,6 @@ func (l limits) fields(body []byte, known []string, warnings *[]string, field fu
 		warn(warnings, "unknown field %q was ignored", shorten(key))
 		return r.discard()
 	})
-	if err != nil {
-		return err
-	}
-	return r.end()
 }
 
 // warn adds a warning, unless it was given already.

@@ -2,9 +2,9 @@ package http
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
+	"mime"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,10 +26,13 @@ type call struct {
 	started time.Time
 	// the answer is a stream, which reports itself when it ends
 	streams bool
-	read    bool            // the body was asked for
-	taken   int64           // of Server.bodies
-	client  context.Context // set by enter; ends when the client goes
-	watched *conn           // set by enter until leave
+	trace   trace
+	job     string             // the id of the request's job, once it has one
+	read    bool               // the body was asked for
+	taken   int64              // of Server.bodies
+	client  context.Context    // set by enter; ends when the client goes
+	watched *conn              // set by enter until leave
+	expired context.CancelFunc // of the client's own deadline, or nil
 }
 
 // newCall sets what every answer carries.
@@ -40,34 +43,19 @@ func (s *Server) newCall(ctx *fasthttp.RequestCtx) *call {
 	if origin := ctx.Request.Header.Peek("Origin"); len(origin) > 0 {
 		h.SetBytesV("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Credentials", "true")
-		h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Job-Id, Retry-After")
+		h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Job-Id, Retry-After, traceparent")
 	} else {
 		h.Set("Access-Control-Allow-Origin", "*")
 	}
 	h.Set("Vary", "Origin")
-	id := ctx.Request.Header.Peek("X-Request-Id")
-	if printable(id) {
-		h.SetBytesV("X-Request-Id", id)
-	} else {
-		h.Set("X-Request-Id", newRequestID())
-	}
+	c.trace = follow(ctx)
 	return c
 }
 
-// printable says whether a client's id may be repeated in headers and logs.
-func printable(id []byte) bool {
-	for _, b := range id {
-		if b <= ' ' || b > '~' {
-			return false
-		}
-	}
-	return len(id) > 0 && len(id) <= 128
-}
-
-func newRequestID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails: it ends the program instead
-	return hex.EncodeToString(b[:])
+// report tells of the answer when it is there.
+func (c *call) report(status int) {
+	c.s.opt.Observer.Request(c.to.route.String(), status, time.Since(c.started))
+	c.tell(status)
 }
 
 // handle answers one request.
@@ -93,9 +81,12 @@ func (c *call) answer() {
 		return
 	}
 	method := string(c.ctx.Method())
-	if want := routes[c.to.route].method; method != want && !(method == "HEAD" && want == "GET") {
-		c.ctx.Response.Header.Set("Allow", want)
+	if want := routes[c.to.route].methods; !slices.Contains(want, method) && !(method == "HEAD" && want[0] == "GET") {
+		c.ctx.Response.Header.Set("Allow", strings.Join(want, ", "))
 		c.fail(failure{status: fasthttp.StatusMethodNotAllowed, message: "Method Not Allowed"})
+		return
+	}
+	if !c.admitted() {
 		return
 	}
 	switch c.to.route {
@@ -111,6 +102,24 @@ func (c *call) answer() {
 		c.gpu()
 	case metricsRoute:
 		c.metrics()
+	case pageRoute:
+		c.page()
+	case jobsRoute:
+		c.jobs()
+	case jobRoute:
+		c.oneJob()
+	case v2Route:
+		c.v2Server()
+	case liveRoute:
+		c.live()
+	case readyRoute:
+		c.ready()
+	case v2ModelsRoute:
+		c.v2Models()
+	case v2ModelRoute:
+		c.v2Model()
+	case v2ReadyRoute:
+		c.v2Ready()
 	default:
 		c.work()
 	}
@@ -122,8 +131,8 @@ func (c *call) work() {
 		c.fail(notServing(c.state.phase))
 		return
 	}
-	if e := c.ctx.Request.Header.ContentEncoding(); len(e) > 0 && !strings.EqualFold(string(e), "identity") {
-		c.fail(failure{status: fasthttp.StatusUnsupportedMediaType, message: "the body must not be compressed"})
+	if why := c.unreadableBody(); why != "" {
+		c.fail(failure{status: fasthttp.StatusUnsupportedMediaType, message: why})
 		return
 	}
 	m := &c.state.loaded
@@ -140,9 +149,33 @@ func (c *call) work() {
 		c.embeddings(m.Embed)
 	case c.to.route == generateRoute && m.Embed != nil:
 		c.generateEmbeddings(m.Embed)
+	case c.to.route == v2InferRoute && m.Embed != nil:
+		c.infer(m.Embed)
 	default:
 		c.wrongType()
 	}
+}
+
+// unreadableBody says why the body cannot be JSON, or "". Only types that are
+// surely something else are refused: clients of the Python server need not
+// name one, and curl names that of a form.
+func (c *call) unreadableBody() string {
+	h := &c.ctx.Request.Header
+	if e := h.ContentEncoding(); len(e) > 0 && !strings.EqualFold(string(e), "identity") {
+		return "the body must not be compressed"
+	}
+	word := string(h.ContentType())
+	kind, _, err := mime.ParseMediaType(word)
+	switch {
+	case word == "" || c.ctx.IsGet() || c.ctx.IsHead():
+		return ""
+	case err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json") || kind == "text/plain" || kind == "text/json" ||
+		kind == "application/x-www-form-urlencoded"):
+		return ""
+	case c.to.route == v2InferRoute && kind == "application/octet-stream":
+		return ""
+	}
+	return "the content type must be application/json"
 }
 
 // wrongType refuses a route of another model type and names the right one.

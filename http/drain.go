@@ -38,6 +38,11 @@ func (s *Server) Drain(ctx context.Context) error {
 func (s *Server) hangUp(ctx context.Context) {
 	least := time.Now().Add(s.least)
 	over := func(now time.Time) bool { return now.After(least) && ctx.Err() != nil }
+	s.mu.Lock()
+	if s.ln != nil {
+		_ = s.ln.Close() // fasthttp may not know it yet
+	}
+	s.mu.Unlock()
 	shut, cancel := context.WithCancel(context.Background())
 	closed := make(chan struct{})
 	go func() {

@@ -150,3 +150,23 @@ func TestDrainEndsForAReaderThatStopped(t *testing.T) {
 	}
 	c.Close()
 }
+
+// TestDrainBeforeServe ends whichever of the two comes first.
+func TestDrainBeforeServe(t *testing.T) {
+	for range 50 {
+		s := New(Options{Name: "x", Type: "embed", Queue: queue.New(queue.Options{}), Observer: &notes{}, MaxBody: 1, MaxInputs: 1})
+		s.least = 0
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ln) }()
+		if err := s.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

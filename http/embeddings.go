@@ -73,15 +73,28 @@ func compact(ids []int32) []int32 {
 	return ids
 }
 
-// readEmbed reads and decodes the body and prepares its work; it answers itself
-// when that fails. Afterwards nothing holds the body any more.
+// readEmbed reads the body of an embeddings request.
 func (c *call) readEmbed(m Embedder) (*embedRequest, *embed.Work, bool) {
+	return c.readWork(m, func(body []byte) (*embedRequest, error) { return decodeEmbed(body, c.limits()) })
+}
+
+// readWork reads and decodes the body and prepares its work; it answers itself
+// when that fails. Afterwards nothing holds the body any more. Where the queue
+// is full none of that is done.
+func (c *call) readWork(m Embedder, decode func(body []byte) (*embedRequest, error)) (*embedRequest, *embed.Work, bool) {
+	if c.s.opt.Queue.Full() {
+		c.refuse(queue.ErrFull)
+		return nil, nil, false
+	}
 	body, ok := c.body()
 	if !ok {
 		return nil, nil, false
 	}
-	c.enter()
-	q, err := decodeEmbed(body, c.limits())
+	if err := c.enter(); err != nil {
+		c.fail(c.s.invalid(err))
+		return nil, nil, false
+	}
+	q, err := decode(body)
 	if err == nil {
 		err = q.checkSize(maxPrompted * c.s.opt.MaxBody)
 	}
@@ -102,17 +115,30 @@ func (c *call) readEmbed(m Embedder) (*embedRequest, *embed.Work, bool) {
 	return q, w, true
 }
 
-// enter begins to watch the client: its context ends when it goes, and with it
-// what is done for it, before and in the queue. leave ends the watch.
-func (c *call) enter() {
+// enter begins to watch the client: its context ends when it goes or when the
+// time it set is over, and with it what is done for it, before and in the
+// queue. leave ends the watch.
+func (c *call) enter() error {
+	end, err := c.deadline()
+	if err != nil {
+		return err
+	}
 	c.client = context.Background()
 	if w, ok := c.ctx.Conn().(*conn); ok {
 		c.client = c.s.watch.add(w)
 		c.watched = w
 	}
+	if !end.IsZero() {
+		c.client, c.expired = context.WithDeadlineCause(c.client, end, queue.ErrDeadline)
+	}
+	return nil
 }
 
 func (c *call) leave() {
+	if c.expired != nil {
+		c.expired()
+		c.expired = nil
+	}
 	if c.watched != nil {
 		c.s.watch.remove(c.watched)
 		c.watched = nil
@@ -134,19 +160,42 @@ func (c *call) wanted() error {
 func (c *call) submit(t queue.Task) (*queue.Job, bool) {
 	j, err := c.s.opt.Queue.Submit(c.client, t)
 	if err != nil {
-		outcome := "refused"
-		if errors.Is(err, queue.ErrCancelled) {
-			outcome = queue.Cancelled.String()
-		}
-		c.s.opt.Observer.Job(outcome, 0)
-		c.fail(c.s.refused(err))
+		c.refuse(err)
 		return nil, false
 	}
 	if c.watched != nil {
 		c.watched.owe()
 	}
-	c.ctx.Response.Header.Set("X-Job-Id", j.ID())
+	c.job = j.ID()
+	c.s.jobs.add(&entry{request: c.trace.request, route: c.to.route.String(), job: j})
+	c.ctx.Response.Header.Set("X-Job-Id", c.job)
 	return j, true
+}
+
+// refuse answers a request whose job was not admitted.
+func (c *call) refuse(err error) {
+	outcome := "refused"
+	switch {
+	case errors.Is(err, queue.ErrCancelled):
+		outcome = queue.Cancelled.String()
+	case errors.Is(err, queue.ErrDeadline):
+		outcome = queue.TimedOut.String()
+	}
+	c.s.opt.Observer.Job(outcome, 0)
+	c.fail(c.s.refused(err))
+}
+
+// run sees work through the queue; it answers itself when that fails.
+func (c *call) run(t queue.Task) bool {
+	j, ok := c.submit(t)
+	if !ok {
+		return false
+	}
+	if err := c.wait(j); err != nil {
+		c.fail(jobFailed(err))
+		return false
+	}
+	return true
 }
 
 // wait returns when the job has ended, which it also does when its client
@@ -171,8 +220,14 @@ func (c *call) outcome(j *queue.Job) error {
 
 // ended reports a job that has ended.
 func (s *Server) ended(j *queue.Job) {
-	s.opt.Observer.Job(j.State().String(), j.Waited())
-	if j.State() == queue.Failed {
+	s.jobs.end(j)
+	last, o := j.Status(), s.opt.Observer
+	outcome := last.State.String()
+	o.Job(outcome, last.Waited)
+	if j.Started() {
+		o.Ran(outcome, last.Ran)
+	}
+	if last.State == queue.Failed {
 		slog.Error("job failed", "job", j.ID(), "error", j.Err())
 	}
 }
@@ -180,15 +235,7 @@ func (s *Server) ended(j *queue.Job) {
 // embeddings answers the embeddings route.
 func (c *call) embeddings(m Embedder) {
 	q, w, ok := c.readEmbed(m)
-	if !ok {
-		return
-	}
-	j, ok := c.submit(w)
-	if !ok {
-		return
-	}
-	if err := c.wait(j); err != nil {
-		c.fail(jobFailed(err))
+	if !ok || !c.run(w) {
 		return
 	}
 	b, err := c.appendAnswer(append(q.buffer(w), '{'), q, w)
@@ -196,6 +243,7 @@ func (c *call) embeddings(m Embedder) {
 		c.fail(jobFailed(err))
 		return
 	}
+	c.s.opt.Observer.Generation()
 	c.json(append(b, '}'))
 }
 

@@ -35,10 +35,38 @@ func (f *failure) kind() string {
 	return "invalid_request_error"
 }
 
+// name is the failure's kind in metrics, one of a fixed set.
+func (f *failure) name() string {
+	switch f.status {
+	case fasthttp.StatusBadRequest, fasthttp.StatusMethodNotAllowed, fasthttp.StatusUnsupportedMediaType, fasthttp.StatusConflict:
+		return "bad_request"
+	case fasthttp.StatusRequestEntityTooLarge, fasthttp.StatusRequestHeaderFieldsTooLarge:
+		return "too_large"
+	case fasthttp.StatusUnauthorized:
+		return "unauthorized"
+	case fasthttp.StatusNotFound:
+		return "not_found"
+	case fasthttp.StatusTooManyRequests:
+		return "rate_limited"
+	case fasthttp.StatusRequestTimeout, fasthttp.StatusGatewayTimeout:
+		return "timeout"
+	case fasthttp.StatusServiceUnavailable:
+		if f.word == "cancelled" {
+			return "cancelled"
+		}
+		return "not_ready"
+	}
+	if f.code == "job_failed" {
+		return "job_failed"
+	}
+	return "internal"
+}
+
 // fail answers with f, in the shape that the path's clients read: "detail"
 // everywhere, and OpenAI's nested object under its own prefixes and for a
-// failed job.
+// failed job; V2 has a shape of its own.
 func (c *call) fail(f failure) {
+	c.s.opt.Observer.Error(f.name())
 	c.ctx.Response.ResetBody()
 	c.ctx.SetStatusCode(f.status)
 	c.ctx.SetContentType(jsonType)
@@ -47,6 +75,11 @@ func (c *call) fail(f failure) {
 		c.ctx.Response.Header.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	b := append(make([]byte, 0, 256), '{')
+	if c.to.prefix == v2Prefix && c.to.route != otherRoute && f.status != fasthttp.StatusMethodNotAllowed {
+		b = appendString(append(b, `"error":`...), f.message)
+		c.ctx.Response.SetBodyRaw(append(b, '}'))
+		return
+	}
 	if f.word != "" {
 		b = append(b, `"status":`...)
 		b = append(appendString(b, f.word), ',')

@@ -55,7 +55,7 @@ func (c *call) stream(j *queue.Job, result func() ([]byte, error)) {
 			j.Cancel() // a no-op unless the stream broke
 			c.leave()
 			c.s.ended(j)
-			c.s.opt.Observer.Request(c.to.route.String(), fasthttp.StatusOK, time.Since(c.started))
+			c.report(fasthttp.StatusOK)
 		}()
 		s.run(result)
 	}
@@ -135,11 +135,13 @@ func (s *stream) end(result func() ([]byte, error)) {
 	if err == nil {
 		var fields []byte
 		if fields, err = result(); err == nil {
+			s.call.s.opt.Observer.Generation()
 			_ = s.send(string(fields), "complete", "Generation complete.", "")
 			return
 		}
 	}
 	f := jobFailed(err)
+	s.call.s.opt.Observer.Error(f.name())
 	message := "Job error"
 	switch {
 	case errors.Is(err, queue.ErrCancelled):

@@ -31,7 +31,28 @@ func (c *call) status() {
 	b = appendString(b, c.s.modelID())
 	b = append(b, `,"type":`...)
 	b = appendString(b, o.Type)
+	if p := c.state.progress; p != nil {
+		b = appendProgress(append(b, `,"progress":`...), p)
+	}
 	c.json(append(b, '}'))
+}
+
+func appendProgress(b []byte, p *Progress) []byte {
+	b = append(b, `{"files":`...)
+	b = strconv.AppendInt(b, int64(p.Files), 10)
+	b = append(b, `,"files_done":`...)
+	b = strconv.AppendInt(b, int64(p.FilesDone), 10)
+	b = append(b, `,"bytes":`...)
+	b = strconv.AppendInt(b, p.Bytes, 10)
+	b = append(b, `,"total_bytes":`...)
+	b = strconv.AppendInt(b, p.Total, 10)
+	b = append(b, `,"bytes_per_second":`...)
+	b = strconv.AppendInt(b, int64(p.Rate), 10)
+	b = append(b, `,"eta_seconds":`...)
+	if p.Left == 0 {
+		return append(b, "null}"...)
+	}
+	return append(appendSeconds(b, p.Left.Seconds()), '}')
 }
 
 func (c *call) onGPU() bool {

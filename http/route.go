@@ -1,6 +1,10 @@
 package http
 
-import "strings"
+import (
+	"strings"
+
+	"remote-client-server/http/pages"
+)
 
 // route is what a path asks for, whatever its prefix.
 type route int
@@ -22,29 +26,52 @@ const (
 	chatRoute
 	completionsRoute
 	imagesRoute
+	jobsRoute
+	jobRoute
+	pageRoute
+	v2Route
+	liveRoute
+	readyRoute
+	v2ModelsRoute
+	v2ModelRoute
+	v2ReadyRoute
+	v2InferRoute
 	preflightRoute
 )
 
-// routes holds each route's name in metrics and its method; HEAD goes where
+// routes holds each route's name in metrics and its methods; HEAD goes where
 // GET does.
-var routes = [...]struct{ name, method string }{
-	otherRoute:       {"other", ""},
-	healthRoute:      {"health", "GET"},
-	statusRoute:      {"status", "GET"},
-	queueRoute:       {"queue", "GET"},
-	modelLoadedRoute: {"model-loaded", "GET"},
-	gpuRoute:         {"gpu/status", "GET"},
-	metricsRoute:     {"metrics", "GET"},
-	modelsRoute:      {"models", "GET"},
-	modelRoute:       {"models/{id}", "GET"},
-	tokenizeRoute:    {"tokenize", "POST"},
-	detokenizeRoute:  {"detokenize", "POST"},
-	generateRoute:    {"generate", "POST"},
-	embeddingsRoute:  {"embeddings", "POST"},
-	chatRoute:        {"chat/completions", "POST"},
-	completionsRoute: {"completions", "POST"},
-	imagesRoute:      {"images/generations", "POST"},
-	preflightRoute:   {"preflight", "OPTIONS"},
+var routes = [...]struct {
+	name    string
+	methods []string
+}{
+	otherRoute:       {"other", nil},
+	healthRoute:      {"health", []string{"GET"}},
+	statusRoute:      {"status", []string{"GET"}},
+	queueRoute:       {"queue", []string{"GET"}},
+	modelLoadedRoute: {"model-loaded", []string{"GET"}},
+	gpuRoute:         {"gpu/status", []string{"GET"}},
+	metricsRoute:     {"metrics", []string{"GET"}},
+	modelsRoute:      {"models", []string{"GET"}},
+	modelRoute:       {"models/{id}", []string{"GET"}},
+	tokenizeRoute:    {"tokenize", []string{"POST"}},
+	detokenizeRoute:  {"detokenize", []string{"POST"}},
+	generateRoute:    {"generate", []string{"POST"}},
+	embeddingsRoute:  {"embeddings", []string{"POST"}},
+	chatRoute:        {"chat/completions", []string{"POST"}},
+	completionsRoute: {"completions", []string{"POST"}},
+	imagesRoute:      {"images/generations", []string{"POST"}},
+	jobsRoute:        {"jobs", []string{"GET"}},
+	jobRoute:         {"jobs/{id}", []string{"GET", "DELETE"}},
+	pageRoute:        {"page", []string{"GET"}},
+	v2Route:          {"v2", []string{"GET"}},
+	liveRoute:        {"v2/health/live", []string{"GET"}},
+	readyRoute:       {"v2/health/ready", []string{"GET"}},
+	v2ModelsRoute:    {"v2/models", []string{"GET"}},
+	v2ModelRoute:     {"v2/models/{id}", []string{"GET"}},
+	v2ReadyRoute:     {"v2/models/{id}/ready", []string{"GET"}},
+	v2InferRoute:     {"v2/models/{id}/infer", []string{"POST"}},
+	preflightRoute:   {"preflight", []string{"OPTIONS"}},
 }
 
 func (r route) String() string { return routes[r].name }
@@ -58,6 +85,15 @@ func Routes() []string {
 	return names
 }
 
+// InferenceRoutes lists those that ask the model to compute.
+func InferenceRoutes() []string {
+	var names []string
+	for _, r := range []route{generateRoute, embeddingsRoute, chatRoute, completionsRoute, imagesRoute, v2InferRoute} {
+		names = append(names, r.String())
+	}
+	return names
+}
+
 // prefix is the family of clients that a path belongs to. They differ in how
 // errors look and in what counts as a number.
 type prefix int
@@ -66,14 +102,15 @@ const (
 	noPrefix     prefix = iota
 	apiPrefix           // /api: clients of the Python server
 	openaiPrefix        // /v1 and /openai/v1
+	v2Prefix            // /v2: the Open Inference Protocol
 )
 
 // target is a path that has been understood.
 type target struct {
 	route  route
 	prefix prefix
-	base   string // the prefix as it was written: "", "/api", "/v1", "/openai/v1"
-	id     string // of modelRoute
+	base   string // the prefix as it was written: "", "/api", "/v1", "/openai/v1", "/v2"
+	id     string // of a model or a job, or a page's own path
 }
 
 // find looks up a path. A first segment that is the model's name is passed
@@ -90,6 +127,9 @@ func find(path, model string) target {
 }
 
 func lookup(path string) target {
+	if rest, ok := strings.CutPrefix(path, "/v2"); ok && (rest == "" || rest[0] == '/') {
+		return lookupV2(rest)
+	}
 	var t target
 	rest := path
 	for _, base := range [...]string{"/api", "/v1", "/openai/v1"} {
@@ -111,8 +151,15 @@ func lookup(path string) target {
 	}
 	switch t.prefix {
 	case noPrefix:
-		if rest == "/metrics" {
+		switch rest {
+		case "/metrics":
 			t.route = metricsRoute
+		case "/health", "/ping":
+			t.route = healthRoute
+		default:
+			if _, ok := pages.Find(rest); ok {
+				t.route, t.id = pageRoute, rest
+			}
 		}
 		return t
 	case apiPrefix:
@@ -129,6 +176,12 @@ func lookup(path string) target {
 			t.route = gpuRoute
 		case "/generate":
 			t.route = generateRoute
+		case "/jobs":
+			t.route = jobsRoute
+		default:
+			if id, ok := strings.CutPrefix(rest, "/jobs/"); ok && id != "" && !strings.Contains(id, "/") {
+				t.route, t.id = jobRoute, id
+			}
 		}
 	}
 	switch rest {

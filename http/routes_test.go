@@ -1,6 +1,7 @@
 package http
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,6 +14,8 @@ func TestPhases(t *testing.T) {
 		health, status string
 	}{
 		{Checking, `{"status":"loading"}`, "Checking model files..."},
+		{Downloading, `{"status":"downloading"}`, "Downloading model files..."},
+		{DownloadFailed, `{"status":"error"}`, "Error downloading model files"},
 		{Loading, `{"status":"loading"}`, "initializing server"},
 		{FilesUnfit, `{"status":"error"}`, "Model configuration not found"},
 		{LoadFailed, `{"status":"error"}`, "Model initialization FAILED"},
@@ -35,6 +38,25 @@ func TestPhases(t *testing.T) {
 			}
 			for _, path := range []string{"/v1/models", "/v1/models/tiny"} {
 				if a := h.do("GET", path, ""); a.status != 503 || a.header.Get("Retry-After") != "5" {
+					t.Errorf("%s: %d", path, a.status)
+				}
+			}
+			for path, want := range map[string]string{
+				"GET /v2/health/live":            `200 {"live":true}`,
+				"GET /v2/health/ready":           `503 {"ready":false}`,
+				"GET /v2/models/tiny/ready":      `503 {"name":"tiny","ready":false}`,
+				"POST /v2/models/tiny/infer":     `503 {"error":"the model is not ready: ` + c.status + `"}`,
+				"GET /api/jobs":                  `200 {"jobs":[],"waiting":0,"running":0}`,
+				"GET /api/jobs/0123456789abcdef": `404 {"detail":"no such job"}`,
+				"GET /v2/models/somebody-elses":  `404 {"error":"Model with name somebody-elses does not exist."}`,
+			} {
+				method, path, _ := strings.Cut(path, " ")
+				if a := h.do(method, path, ""); strconv.Itoa(a.status)+" "+a.body != want {
+					t.Errorf("%s: %d %s", path, a.status, a.body)
+				}
+			}
+			for _, path := range []string{"/", "/docs", "/redoc", "/openapi.json"} {
+				if a := h.do("GET", path, ""); a.status != 200 {
 					t.Errorf("%s: %d", path, a.status)
 				}
 			}
@@ -101,10 +123,15 @@ func TestAnswers(t *testing.T) {
 		{"POST /v1/completions", `{}`, 400, `{"detail":"a model of type embed does not answer /v1/completions: use POST /v1/embeddings","error":{"message":"a model of type embed does not answer /v1/completions: use POST /v1/embeddings","type":"invalid_request_error","param":null,"code":"wrong_model_type"}}`, ""},
 		{"POST /api/images/generations", `{}`, 400, `{"detail":"a model of type embed does not answer /api/images/generations: use POST /api/embeddings"}`, ""},
 
-		{"GET /", "", 404, noPath, ""},
+		{"GET /health", "", 200, `{"status":"ok"}`, ""},
+		{"GET /ping", "", 200, `{"status":"ok"}`, ""},
+		{"GET /tiny/v2/health/ready", "", 200, `{"ready":true}`, ""},
+		{"GET /v2/nothing", "", 404, noPath, ""},
+		{"GET /v2/models/tiny/infer", "", 405, noVerb, "Allow: POST"},
+		{"POST /api/jobs/1", "", 405, noVerb, "Allow: GET, DELETE"},
+		{"GET /assets/../auth.go", "", 404, noPath, ""},
 		{"GET /api", "", 404, noPath, ""},
 		{"GET /apiary/health", "", 404, noPath, ""},
-		{"GET /health", "", 404, noPath, ""},
 		{"GET /v1/health", "", 404, noPath1, ""},
 		{"GET /v1/nothing", "", 404, noPath1, ""},
 		{"GET /openai/v1/nothing", "", 404, noPath1, ""},

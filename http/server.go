@@ -56,22 +56,31 @@ type Loaded struct {
 type Observer interface {
 	// Request is called after each answer; route is one of a fixed set.
 	Request(route string, status int, took time.Duration)
+	// Error is called for each answer that says no; kind is one of a fixed set.
+	Error(kind string)
 	// Job is called when a job has ended or was refused; outcome is a state of
 	// package queue or "refused", waited its time in the line.
 	Job(outcome string, waited time.Duration)
+	// Ran is called, besides Job, when a job has ended that was processed, for
+	// so long.
+	Ran(outcome string, took time.Duration)
 	// Inputs counts answered inputs, their tokens, and those that were cut.
 	Inputs(inputs, tokens, cut int)
+	// Generation is called for each request that a model has answered.
+	Generation()
 	// Panic is called for each panic that was caught.
 	Panic()
 	// WriteMetrics writes the page behind /metrics.
 	WriteMetrics(w io.Writer)
 }
 
-// Options describe a server. All fields but RepoID are required.
+// Options describe a server. All fields but RepoID and Keys are required.
 type Options struct {
-	Name     string // of the model, as in /v1/models
-	RepoID   string // of the model, or ""
-	Type     string // of the model: embed, ...
+	Name     string   // of the model, as in /v1/models
+	RepoID   string   // of the model, or ""
+	Type     string   // of the model: embed, ...
+	Version  string   // of this program
+	Keys     []string // API keys, one of which a client must send; none: no key is asked for
 	Queue    *queue.Queue
 	Observer Observer
 	MaxBody  int // bytes of a request's body
@@ -87,6 +96,8 @@ type Server struct {
 	opt     Options
 	fast    *fasthttp.Server
 	watch   *watch
+	keys    keys
+	jobs    *register
 	bodies  budget        // of bodies that are being received and decoded
 	least   time.Duration // closeTime, or less in a test
 	started time.Time
@@ -98,7 +109,7 @@ type Server struct {
 
 // New returns a server in phase Checking.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, started: time.Now(), least: closeTime,
+	s := &Server{opt: opt, started: time.Now(), least: closeTime, keys: newKeys(opt.Keys), jobs: newRegister(),
 		bodies: budget{limit: int64(opt.MaxBody) * bodiesAtOnce}}
 	s.now.Store(&state{})
 	s.watch = newWatch(s.panicked)
@@ -128,7 +139,11 @@ func (s *Server) Serve(ln net.Listener) error {
 	l := newListener(ln, s.panicked)
 	s.mu.Lock()
 	s.ln = l
+	over := s.Phase() == Draining
 	s.mu.Unlock()
+	if over { // before it began
+		return l.Close()
+	}
 	if err := s.fast.Serve(l); err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
@@ -177,7 +192,7 @@ func (s *Server) safely(ctx *fasthttp.RequestCtx, answer func(*call)) {
 		c.dropBody()
 		if !c.streams {
 			c.leave()
-			s.opt.Observer.Request(c.to.route.String(), ctx.Response.StatusCode(), time.Since(c.started))
+			c.report(ctx.Response.StatusCode())
 		}
 	}()
 	answer(c)

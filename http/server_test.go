@@ -122,6 +122,27 @@ type notes struct {
 	jobs     []string
 	inputs   [3]int
 	panics   int
+	errors   []string // kinds
+	ran      []string // outcomes
+	answered int      // generations
+}
+
+func (n *notes) Error(kind string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.errors = append(n.errors, kind)
+}
+
+func (n *notes) Ran(outcome string, _ time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ran = append(n.ran, outcome)
+}
+
+func (n *notes) Generation() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.answered++
 }
 
 func (n *notes) Request(route string, status int, _ time.Duration) {
