@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"remote-client-server/models/embed"
+	"remote-client-server/models/hub"
+	"remote-client-server/status"
 )
 
 // config is what the flags and the environment come to.
@@ -25,6 +29,7 @@ type config struct {
 	kind    string // of the model: embed, ...
 	builtin bool   // the model is the one in this binary
 	dir     string // of the model, unless built in
+	commit  string // of the repository, once that is known
 	pooling string // or "": as the repository says
 	dtype   string // auto or a full name
 	device  string // auto, cpu, cuda or cuda:N
@@ -40,9 +45,18 @@ type config struct {
 	drainTimeout time.Duration
 	strict       bool
 
-	keys      bool   // API keys were asked for
-	redis     string // host:port, or "": write nothing
-	logFormat string // auto, text or json
+	revision string // of the repository, or ""
+	variant  string // of the weights, or ""
+	update   bool   // ask the Hub although the files are complete
+	verify   bool   // hash them again
+	workers  int    // connections of a download; 0: as many as the Hub's client takes
+	hub      hub.Settings
+
+	keys      []string             // API keys
+	redis     *status.RedisOptions // nil: write nothing
+	compat    bool                 // metrics under other servers' names too
+	logFormat string               // auto, text or json
+	logLevel  slog.Level
 
 	notes []string // what was understood otherwise than written
 }
@@ -53,6 +67,10 @@ var kinds = []string{"text", "ner", "embed", "vision-embed", "vision", "image"}
 var dtypes = map[string]string{
 	"auto": "auto", "float32": "float32", "f32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16",
 	"float16": "float16", "f16": "float16", "q8": "q8", "q4": "q4",
+}
+
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
 // maxThreads is the most that the CPU backend takes.
@@ -79,9 +97,21 @@ func (l *line) config() (*config, []string) {
 		failGrace:    r.time("fail_grace", l.FailGrace, 30*time.Second),
 		drainTimeout: r.time("drain_timeout", l.DrainTimeout, 30*time.Second),
 		strict:       r.toggle("strict_fields", l.StrictFields, false),
-		keys:         len(l.APIKey) > 0 || l.APIKeyFile != "",
+		revision:     strings.TrimSpace(l.Revision),
+		variant:      strings.TrimSpace(l.Variant),
+		update:       r.toggle("update", l.Update, false),
+		verify:       r.toggle("verify", l.Verify, false),
+		workers:      r.int("hub_workers", l.HubWorkers, 0, 1, 64),
+		keys:         r.keys(),
+		compat:       r.toggle("metrics_compat", l.MetricsCompat, false),
 		logFormat:    r.oneOf("log_format", or(l.LogFormat, "auto"), []string{"auto", "text", "json"}),
+		logLevel:     levels[r.oneOf("log_level", or(l.LogLevel, "info"), keys(levels))],
 	}
+	var err error
+	if c.hub, err = hub.FromEnv(os.LookupEnv); err != nil {
+		r.faults = append(r.faults, err.Error())
+	}
+	c.hub.UserAgent = "remote-client-server/" + version
 	if p := strings.TrimSpace(l.Pooling); p != "" {
 		c.pooling = r.oneOf("pooling", p, embed.Poolings())
 	}
@@ -126,7 +156,7 @@ func or(s, def string) string {
 	return s
 }
 
-func keys(m map[string]string) []string {
+func keys[V any](m map[string]V) []string {
 	var k []string
 	for s := range m {
 		k = append(k, s)
@@ -329,7 +359,63 @@ func (r *checker) redis(c *config) {
 	if model := strings.TrimSpace(r.ModelID); id == "N/A" && model != "" && !strings.Contains(model, "/") {
 		id = model
 	}
+	address := strings.TrimSpace(r.RedisURL)
+	if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "") {
+		r.fault("redis_url", "is no address like redis://host:6379") // it may hold a password: not shown
+	}
 	if id != "N/A" && !off {
-		c.redis = net.JoinHostPort(host, strconv.Itoa(port))
+		c.redis = &status.RedisOptions{
+			Address: net.JoinHostPort(host, strconv.Itoa(port)), URL: address,
+			Username: strings.TrimSpace(r.RedisUsername), Password: r.RedisPassword, ID: id,
+		}
 	}
 }
+
+// keys are the API keys of the flag, its variable and the file.
+func (r *checker) keys() []string {
+	var list []string
+	add := func(flag, key string) {
+		if key == "" || len(key) > maxKey || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			r.fault(flag, "a key is 1 to %d printable ASCII characters", maxKey) // not shown
+			return
+		}
+		list = append(list, key)
+	}
+	for _, key := range r.APIKey {
+		add("api_key", strings.TrimSpace(key))
+	}
+	file := strings.TrimSpace(r.APIKeyFile)
+	if file == "" {
+		return list
+	}
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		r.fault("api_key_file", "%v", err)
+		return list
+	case !info.Mode().IsRegular() || info.Size() > maxKeyFile:
+		r.fault("api_key_file", "%s is no file of at most %d bytes", file, maxKeyFile)
+		return list
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		r.fault("api_key_file", "%v", err)
+		return list
+	}
+	before := len(list)
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			add("api_key_file", line)
+		}
+	}
+	if len(list) == before {
+		r.fault("api_key_file", "%s holds no key", file)
+	}
+	return list
+}
+
+// Bounds of API keys, in bytes.
+const (
+	maxKey     = 4096
+	maxKeyFile = 1 << 20
+)

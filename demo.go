@@ -30,7 +30,7 @@ func demo(c *config, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitStart
 	}
-	h, err := open(c)
+	h, err := open(c, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return exitStart

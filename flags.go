@@ -26,8 +26,14 @@ type flags struct {
 	ModelType   string `name:"model_type" env:"MODEL_TYPE" group:"Model" placeholder:"TYPE" help:"text, ner, embed, vision-embed, vision or image."`
 	ModelFiles  string `name:"model_files" env:"MODEL_FILES_PATH" group:"Model" placeholder:"DIR" help:"Folder of the model, or the folder that holds it (/app/model_files)."`
 	LocalFiles  toggle `name:"local_files" env:"LOCAL_FILES" group:"Model" help:"Look for the model in ./model_files."`
-	Pooling     string `name:"pooling" group:"Model" placeholder:"WAY" help:"cls, mean, max, mean_sqrt_len_tokens, weightedmean or lasttoken (as the repository says)."`
-	DType       string `name:"dtype" env:"DTYPE" group:"Model" placeholder:"TYPE" help:"auto, float32, bfloat16, float16, q8 or q4 (auto)."`
+	Revision    string `name:"revision" env:"REVISION" group:"Download" placeholder:"REV" help:"Branch, tag or commit of the repository (main)."`
+	Variant     string `name:"variant" env:"VARIANT" group:"Download" placeholder:"NAME" help:"Variant of the weights, as fp16, where the repository has one."`
+	Update      toggle `name:"update" env:"UPDATE" group:"Download" help:"Ask the Hub for changes although the files are complete."`
+	Verify      toggle `name:"verify" env:"VERIFY" group:"Download" help:"Hash every file again."`
+	HubWorkers  string `name:"hub_workers" env:"HUB_WORKERS" group:"Download" placeholder:"N" help:"Connections of a download (8)."`
+
+	Pooling string `name:"pooling" group:"Model" placeholder:"WAY" help:"cls, mean, max, mean_sqrt_len_tokens, weightedmean or lasttoken (as the repository says)."`
+	DType   string `name:"dtype" env:"DTYPE" group:"Model" placeholder:"TYPE" help:"auto, float32, bfloat16, float16, q8 or q4 (auto)."`
 
 	ModelDevice    string `name:"model_device" env:"MODEL_DEVICE" group:"Device" placeholder:"DEVICE" help:"auto, cpu, cuda or cuda:N (auto)."`
 	RequireDevice  toggle `name:"require_device" env:"REQUIRE_DEVICE" group:"Device" help:"End instead of falling back to the CPU."`
@@ -49,17 +55,27 @@ type flags struct {
 	MediaAllowDomains []string `name:"media_allow_domains" env:"MEDIA_ALLOW_DOMAINS" group:"Security" placeholder:"DOMAIN" help:"The only hosts that image URLs may name."`
 	NoMediaURLs       toggle   `name:"no_media_urls" env:"NO_MEDIA_URLS" group:"Security" help:"Refuse image URLs."`
 
-	SemossID  string `name:"semoss_id" env:"SEMOSS_ID" group:"Scaler" placeholder:"ID" help:"Engine id, part of the Redis key (N/A)."`
-	NoRedis   toggle `name:"no_redis" env:"NO_REDIS" group:"Scaler" help:"Write nothing to Redis."`
-	RedisHost string `name:"redis_host" env:"REDIS_HOST" group:"Scaler" placeholder:"HOST" help:"Host of Redis (redis.semoss.svc.cluster.local)."`
-	RedisPort string `name:"redis_port" env:"REDIS_PORT" group:"Scaler" placeholder:"N" help:"Port of Redis (6379)."`
+	SemossID      string `name:"semoss_id" env:"SEMOSS_ID" group:"Scaler" placeholder:"ID" help:"Engine id, part of the Redis key (N/A)."`
+	NoRedis       toggle `name:"no_redis" env:"NO_REDIS" group:"Scaler" help:"Write nothing to Redis."`
+	RedisURL      string `name:"redis_url" env:"REDIS_URL" group:"Scaler" placeholder:"URL" help:"Redis as redis://user:password@host:port or rediss://...; wins over host and port."`
+	RedisUsername string `name:"redis_username" env:"REDIS_USERNAME" group:"Scaler" placeholder:"NAME" help:"User of Redis."`
+	RedisPassword string `name:"redis_password" env:"REDIS_PASSWORD" group:"Scaler" placeholder:"WORD" help:"Password of Redis."`
+	RedisHost     string `name:"redis_host" env:"REDIS_HOST" group:"Scaler" placeholder:"HOST" help:"Host of Redis (redis.semoss.svc.cluster.local)."`
+	RedisPort     string `name:"redis_port" env:"REDIS_PORT" group:"Scaler" placeholder:"N" help:"Port of Redis (6379)."`
 
-	LogFormat string `name:"log_format" env:"LOG_FORMAT" group:"Log" placeholder:"FORMAT" help:"auto, text or json (auto: text on a terminal)."`
+	LogFormat     string `name:"log_format" env:"LOG_FORMAT" group:"Log" placeholder:"FORMAT" help:"auto, text or json (auto: text on a terminal)."`
+	LogLevel      string `name:"log_level" env:"LOG_LEVEL" group:"Log" placeholder:"LEVEL" help:"debug (a line for each request), info, warn or error (info)."`
+	MetricsCompat toggle `name:"metrics_compat" env:"METRICS_COMPAT" group:"Log" help:"Repeat metrics under the names of text-embeddings-inference."`
 
 	Version kong.VersionFlag `name:"version" help:"Print the version and end."`
 
-	Serve struct{} `cmd:"" default:"1" help:"Serve a model; the default."`
-	Demo  struct{} `cmd:"" help:"Serve on a free port, ask a question, print the answer and end."`
+	Serve          struct{} `cmd:"" default:"1" help:"Serve a model; the default."`
+	Demo           struct{} `cmd:"" help:"Serve on a free port, ask a question, print the answer and end."`
+	Download       struct{} `cmd:"" help:"Fetch the model's files and end."`
+	Check          struct{} `cmd:"" help:"Load the model without serving it, compute once, report and end."`
+	Bench          struct{} `cmd:"" help:"Measure how fast the model computes here and end."`
+	VersionCommand struct{} `cmd:"" name:"version" help:"Print the version and end."`
+	Completion     struct{} `cmd:"" help:"Print a script that completes commands and flags: completion bash, zsh or fish."`
 }
 
 // toggle is a flag that may stand alone: the word behind "=" or of the
@@ -93,10 +109,19 @@ func build() string {
 	return fmt.Sprintf("remote-client-server %s %s %s/%s", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
+// commands are the words that may stand before the flags; shells those behind
+// completion.
+var (
+	commands = []string{"serve", "demo", "download", "check", "bench", "version", "completion"}
+	shells   = []string{"bash", "zsh", "fish"}
+)
+
 // line is a command line that has been read.
 type line struct {
 	flags
 	command string
+	shell   string // of the command completion
+	model   *kong.Application
 	given   map[string]bool // names of the flags on the command line
 	faults  []string
 }
@@ -139,6 +164,7 @@ func readLine(args []string, stdout, stderr io.Writer) (l *line, err error) {
 			}
 		}
 	}
+	l.model = k.Model
 	args = l.tidy(args, known)
 	ctx, err := k.Parse(args)
 	if err != nil {
@@ -153,9 +179,8 @@ func readLine(args []string, stdout, stderr io.Writer) (l *line, err error) {
 // --model_type=...), without those that are at fault, which it notes: kong
 // would stop at the first.
 func (l *line) tidy(args []string, known map[string]*kong.Flag) []string {
-	commands := []string{"serve", "demo"}
 	var out []string
-	command := false
+	command := ""
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		next := func() (string, bool) { // the value behind a flag
@@ -171,10 +196,13 @@ func (l *line) tidy(args []string, known map[string]*kong.Flag) []string {
 			out = append(out, arg)
 			continue
 		case !isFlag || written == "":
-			if !command && slices.Contains(commands, arg) {
-				command = true
+			switch {
+			case command == "" && slices.Contains(commands, arg):
+				command = arg
 				out = append(out, arg)
-			} else {
+			case command == "completion" && slices.Contains(shells, arg) && l.shell == "":
+				l.shell = arg
+			default:
 				l.faults = append(l.faults, fmt.Sprintf("unexpected argument %q", arg))
 			}
 			continue

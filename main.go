@@ -37,12 +37,30 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "remote-client-server: wrong flags or environment variables:\n  %s\nTry --help.\n", strings.Join(faults, "\n  "))
 		return exitFlags
 	}
-	if l.command == "demo" {
+	switch l.command {
+	case "version":
+		fmt.Fprintln(stdout, build())
+		return exitOK
+	case "completion":
+		if err := completion(l, stdout); err != nil {
+			fmt.Fprintln(stderr, "completion:", err)
+			return exitFlags
+		}
+		return exitOK
+	case "demo":
 		return demo(c, stdout, stderr)
 	}
-	c.logFormat = startLog(c.logFormat, slog.LevelInfo, stderr)
+	c.logFormat = startLog(c.logFormat, c.logLevel, stderr)
 	for _, note := range c.notes {
 		slog.Warn(note)
 	}
-	return serve(c, stdout)
+	switch l.command {
+	case "download":
+		return download(c, stdout, stderr)
+	case "check":
+		return check(c, stdout, stderr)
+	case "bench":
+		return bench(c, stdout, stderr)
+	}
+	return serve(c, stdout, stderr)
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"remote-client-server/http"
+	"remote-client-server/models/hub"
 )
 
 // asProgram makes the test binary be the program itself, so that a test can
@@ -112,6 +113,10 @@ func TestEveryFlag(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	c, faults := read(t, "")
+	if c.hub.Offline || c.hub.Endpoint != "" || !strings.HasPrefix(c.hub.UserAgent, "remote-client-server/") {
+		t.Errorf("the Hub: %v", c.hub)
+	}
+	c.hub = hub.Settings{}
 	want := &config{
 		host: "0.0.0.0", port: 8888, name: "builtin-embed", kind: "embed", builtin: true, dtype: "auto", device: "auto",
 		jobTimeout: 300 * time.Second, queueSize: 512, queueTokens: 4 << 20, maxBody: 64 << 20, maxInputs: 2048,
@@ -176,6 +181,13 @@ func TestModels(t *testing.T) {
 	}
 }
 
+func redisAddress(c *config) any {
+	if c.redis == nil {
+		return ""
+	}
+	return c.redis.Address
+}
+
 func TestValues(t *testing.T) {
 	for _, c := range []struct {
 		args string
@@ -205,16 +217,16 @@ func TestValues(t *testing.T) {
 		{"--strict_fields=no", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, false},
 		{"--model_device CUDA:1", "", func(c *config) any { return c.device }, "cuda:1"},
 		{"--model_device tpu", "", func(c *config) any { return c.device + c.notes[0] }, `autothe device "tpu" is unknown and counts as auto`},
-		{"--api_key a --api_key b", "", func(c *config) any { return c.keys }, true},
-		{"", "API_KEY=a,b", func(c *config) any { return c.keys }, true},
-		{"--semoss_id e1", "", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
-		{"--semoss_id e1", "REDIS_PORT=tcp://10.0.0.1:6380", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6380"},
-		{"--semoss_id e1 --redis_host r", "", func(c *config) any { return c.redis }, "r:6379"},
-		{"--semoss_id e1 --no_redis", "", func(c *config) any { return c.redis }, ""},
-		{"--semoss_id e1", "NO_REDIS=TRUE", func(c *config) any { return c.redis }, ""},
-		{"--semoss_id e1", "NO_REDIS=False", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
-		{"--semoss_id N/A", "", func(c *config) any { return c.redis }, ""},
-		{"", "MODEL_ID=engine-1", func(c *config) any { return c.redis }, "redis.semoss.svc.cluster.local:6379"},
+		{"--api_key a --api_key b", "", func(c *config) any { return strings.Join(c.keys, " ") }, "a b"},
+		{"", "API_KEY=a,b", func(c *config) any { return strings.Join(c.keys, " ") }, "a b"},
+		{"--semoss_id e1", "", redisAddress, "redis.semoss.svc.cluster.local:6379"},
+		{"--semoss_id e1", "REDIS_PORT=tcp://10.0.0.1:6380", redisAddress, "redis.semoss.svc.cluster.local:6380"},
+		{"--semoss_id e1 --redis_host r", "", redisAddress, "r:6379"},
+		{"--semoss_id e1 --no_redis", "", redisAddress, ""},
+		{"--semoss_id e1", "NO_REDIS=TRUE", redisAddress, ""},
+		{"--semoss_id e1", "NO_REDIS=False", redisAddress, "redis.semoss.svc.cluster.local:6379"},
+		{"--semoss_id N/A", "", redisAddress, ""},
+		{"", "MODEL_ID=engine-1", redisAddress, "redis.semoss.svc.cluster.local:6379"},
 	} {
 		t.Run(c.args+" "+c.env, func(t *testing.T) {
 			var env []string
@@ -236,6 +248,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	t.Setenv("PORT", "tcp://1.2.3.4:80")
 	args := strings.Fields(`--nonsense --other thing --dtype int4 --threads=-1 --queue_size 0 --job_timeout never --model ../../etc
 		--model_type speech --model_repo_id nomic --no_redis=perhaps --pooling sum --log_format xml --max_inputs 1e9 --redis_port x
+		--redis_url http://secret@r --api_key é --api_key_file /nowhere/keys --log_level loud --hub_workers 0
 		--media_allow_cidrs 10.0.0.0 --media_allow_domains a/b --host http://x stray --drain_timeout`)
 	var stderr bytes.Buffer
 	if code := run(args, io.Discard, &stderr); code != exitFlags {
@@ -247,14 +260,19 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`--dtype: "int4" is none of`, `--threads: "-1" is no whole number`, `--queue_size: "0"`, `--job_timeout: "never" is no time`,
 		`--model: "../../etc" is no name`, `--model_type: "speech" is none of text, ner, embed`, `--model_repo_id: "nomic" is no repository`,
 		`--no_redis: "perhaps" is neither`, `--pooling: "sum" is none of`, `--log_format: "xml"`, `--max_inputs: "1e9"`, `--redis_port: "x"`,
+		"--redis_url: is no address", "--api_key: a key is 1 to 4096 printable ASCII characters", "--api_key_file: stat /nowhere/keys",
+		`--log_level: "loud" is none of debug, error, info, warn`, `--hub_workers: "0"`,
 		`--media_allow_cidrs: "10.0.0.0"`, `--media_allow_domains: "a/b"`, `--host: "http://x"`,
 	} {
 		if !strings.Contains(stderr.String(), fault) {
 			t.Errorf("no fault %s", fault)
 		}
 	}
-	if n := strings.Count(stderr.String(), "\n  "); n != 21 {
+	if n := strings.Count(stderr.String(), "\n  "); n != 26 {
 		t.Errorf("%d faults", n)
+	}
+	if strings.Contains(stderr.String(), "secret") || strings.Contains(stderr.String(), "é") {
+		t.Error("a secret is shown")
 	}
 	if t.Failed() {
 		t.Log(stderr.String())
@@ -289,6 +307,7 @@ func TestHelpAndVersion(t *testing.T) {
 		"--version":   "remote-client-server dev",
 		"--help":      "--model_repo_id",
 		"-h":          "--model_repo_id",
+		"version":     "remote-client-server dev",
 		"demo --help": "Usage: remote-client-server demo",
 	} {
 		var stdout bytes.Buffer
@@ -313,18 +332,25 @@ func TestStartsThatEndAtOnce(t *testing.T) {
 	for _, c := range []struct{ name, args, want string }{
 		{"a type that is to come", "--model_type text", "model type text is not in this build yet"},
 		{"a model of such a type", "--model a --model_type NER", "model type ner is not in this build yet"},
-		{"api keys", "--api_key k", "api keys were given, but they are not in this build yet"},
+		{"a download of nothing", "download", "no repository is named: give --model_repo_id"},
+		{"a check of what is not there", "check --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},
+		{"a measure of what is not there", "bench --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},
+		{"a completion for no shell", "completion", "which shell? one of bash, zsh, fish"},
 		{"a device that is required", "--model_device cuda --require_device", "device cuda is required, but it is not in this build yet"},
 		{"a port in use", "--host 127.0.0.1 --port " + port, "address already in use"},
-		{"no folder", "--port 0 --fail_grace 0 --model Gone --model_type embed --model_repo_id o/gone --model_files " + empty,
-			"there is no folder " + empty + "/gone: put the files of https://huggingface.co/o/gone there"},
+		{"no folder", "--port 0 --fail_grace 0 --model Gone --model_type embed --model_files " + empty,
+			"there is no folder " + empty + "/gone: put the files of the model's repository there"},
 		{"a hollow folder", "--port 0 --fail_grace 0 --model hollow --model_type embed --model_files " + empty,
 			"the folder " + empty + "/hollow holds no config.json: put the files of the model's repository there"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := program(t, c.args)
 			out, err := cmd.CombinedOutput()
-			if cmd.ProcessState.ExitCode() != exitStart || !strings.Contains(string(out), c.want) {
+			code := exitStart
+			if strings.HasPrefix(c.args, "download") || strings.HasPrefix(c.args, "completion") {
+				code = exitFlags
+			}
+			if cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), c.want) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

@@ -8,20 +8,18 @@ import (
 	"path/filepath"
 
 	"remote-client-server/models/embed"
+	"remote-client-server/runtime"
 	"remote-client-server/runtime/cpu"
 )
 
 // checkFolder says what is missing in the model's folder before anything large
 // is read.
 func (c *config) checkFolder() error {
-	what := "the files of the model's repository"
-	if c.repoID != "" {
-		what = "the files of https://huggingface.co/" + c.repoID
-	}
+	const what = "the files of the model's repository"
 	info, err := os.Stat(c.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no folder %s: put %s there (config.json, tokenizer.json, model.safetensors ...); downloading is %w", c.dir, what, errNotYet)
+		return fmt.Errorf("there is no folder %s: put %s there (config.json, tokenizer.json, model.safetensors ...), or name a repository with --model_repo_id", c.dir, what)
 	case err != nil:
 		return err
 	case !info.IsDir():
@@ -35,19 +33,22 @@ func (c *config) checkFolder() error {
 	return nil
 }
 
-// loadEmbed reads the embedding model onto the CPU.
-func (c *config) loadEmbed() (*embed.Model, error) {
+// loadEmbed reads the embedding model onto the CPU. The caller closes both.
+func (c *config) loadEmbed() (runtime.Backend, *embed.Model, error) {
 	b, err := cpu.New(cpu.Options{Threads: c.threads})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o := embed.LoadOptions{Pooling: c.pooling, DType: c.dtype}
+	var m *embed.Model
 	if c.builtin {
-		return embed.Builtin(b, o)
+		m, err = embed.Builtin(b, o)
+	} else if m, err = embed.Load(b, c.dir, o); err != nil {
+		err = fmt.Errorf("%s: %w", c.dir, err)
 	}
-	m, err := embed.Load(b, c.dir, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.dir, err)
+		_ = b.Close()
+		return nil, nil, err
 	}
-	return m, nil
+	return b, m, nil
 }

@@ -11,28 +11,34 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"remote-client-server/http"
 	"remote-client-server/models/embed"
+	"remote-client-server/models/hub"
+	"remote-client-server/runtime"
 	"remote-client-server/runtime/queue"
 	"remote-client-server/status"
 )
 
 // serve runs the server until SIGTERM or SIGINT and returns the exit code. The
 // port answers before the model is read.
-func serve(c *config, stdout io.Writer) int {
+func serve(c *config, stdout, stderr io.Writer) int {
 	if err := c.unsupported(); err != nil {
 		slog.Error("cannot start", "error", err)
 		return exitStart
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	h, err := open(c)
+	h, err := open(c, stderr)
 	if err != nil {
 		slog.Error("cannot listen", "error", err)
 		return exitStart
+	}
+	if len(c.keys) == 0 && !onlyHere(h.address) {
+		slog.Info("no API key is set: whoever reaches the port may ask", "flag", "--api_key")
 	}
 	go func() { // a second signal ends the program at once
 		<-ctx.Done()
@@ -58,30 +64,54 @@ type house struct {
 	server  *http.Server
 	queue   *queue.Queue
 	metrics *status.Metrics
+	redis   *status.Redis // or nil
+	stderr  io.Writer
 	address string
-	served  chan error // the end of the listener
-	worked  chan error // the end of the worker
+	started time.Time
+	fetched atomic.Pointer[hub.Progress]    // of a download
+	backend atomic.Pointer[runtime.Backend] // once there is one
+	served  chan error                      // the end of the listener
+	worked  chan error                      // the end of the worker
 }
 
+// observer hands on what the server does: to the metrics, and each generation
+// to Redis.
+type observer struct {
+	*status.Metrics
+	redis *status.Redis
+}
+
+func (o observer) Generation() { o.redis.Generation() }
+
 // open builds the floors and listens.
-func open(c *config) (*house, error) {
-	h := &house{config: c, served: make(chan error, 1), worked: make(chan error, 1)}
+func open(c *config, stderr io.Writer) (*house, error) {
+	h := &house{config: c, stderr: stderr, started: time.Now(), served: make(chan error, 1), worked: make(chan error, 1)}
 	h.queue = queue.New(queue.Options{
 		Jobs:    c.queueSize,
 		Cost:    c.queueTokens,
 		Timeout: c.jobTimeout,
 		OnTake: func(batch []*queue.Job) {
-			tokens := 0
+			tokens, inputs := 0, 0
 			for _, j := range batch {
 				tokens += j.Task().Cost()
+				if w, ok := j.Task().(*embed.Work); ok {
+					inputs += len(w.Texts)
+				}
 			}
 			h.metrics.Batch(len(batch), tokens)
+			h.metrics.BatchInputs(inputs)
 		},
 	})
-	h.metrics = status.New(http.Routes(), h.queue.Waiting, func() bool { return h.server.Phase() == http.Serving })
+	if c.redis != nil {
+		var err error
+		if h.redis, err = status.NewRedis(*c.redis); err != nil {
+			return nil, err
+		}
+	}
+	h.metrics = status.NewMetrics(h.sources())
 	h.server = http.New(http.Options{
-		Name: c.name, RepoID: c.repoID, Type: c.kind,
-		Queue: h.queue, Observer: h.metrics,
+		Name: c.name, RepoID: c.repoID, Type: c.kind, Version: version,
+		Queue: h.queue, Observer: observer{h.metrics, h.redis}, Keys: c.keys,
 		MaxBody: c.maxBody, MaxInputs: c.maxInputs, StrictFields: c.strict,
 	})
 	ln, err := net.Listen("tcp", net.JoinHostPort(c.host, strconv.Itoa(c.port)))
@@ -93,25 +123,74 @@ func open(c *config) (*house, error) {
 	return h, nil
 }
 
+// sources are where the metrics look.
+func (h *house) sources() status.Sources {
+	c := h.config
+	s := status.Sources{
+		Routes: http.Routes(),
+		Ready:  func() bool { return h.server.Phase() == http.Serving },
+		Queue: func() status.Queue {
+			running, cost := h.queue.Load()
+			return status.Queue{Waiting: h.queue.Waiting(), Running: running, Limit: c.queueSize, Cost: cost, CostLimit: c.queueTokens}
+		},
+		Download: func() status.Download {
+			p := h.fetched.Load()
+			if p == nil {
+				return status.Download{}
+			}
+			d := status.Download{Bytes: p.Bytes, Total: p.Total}
+			if p.Phase == hub.Downloading {
+				d.Rate = p.Rate
+			}
+			return d
+		},
+		Device: func() status.Device {
+			b := h.backend.Load()
+			if b == nil {
+				return status.Device{}
+			}
+			p, l := (*b).Props(), (*b).Ledger()
+			return status.Device{Device: p.Device, Name: p.Name, MemoryUsed: l.Weights + l.Scratch + l.Cache + l.Arena, MemoryTotal: p.Memory}
+		},
+	}
+	if c.compat {
+		s.Compat = http.InferenceRoutes()
+	}
+	if h.redis != nil {
+		s.Redis = h.redis.State
+	}
+	return s
+}
+
 // live loads the model, calls ready, and serves until ctx ends; it returns the
 // exit code.
 func (h *house) live(ctx context.Context, ready func()) int {
-	start := time.Now()
+	defer h.closeRedis()
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
 	loaded := make(chan error, 1)
-	go func() { loaded <- guard("loading", h.load) }()
+	go func() { loaded <- guard("loading", func() error { return h.load(loading) }) }()
 	select {
 	case err := <-loaded:
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return h.failed(ctx, err)
 		}
 	case err := <-h.served:
 		slog.Error("the listener ended", "error", err)
 		return exitStart
 	case <-ctx.Done():
+		select { // a download notes how far it came
+		case <-loaded:
+		case <-time.After(abandonTime):
+		}
+	}
+	if ctx.Err() != nil { // what was fetched so far is found by the next start
 		slog.Info("ended while loading")
 		return exitOK
 	}
-	slog.Info("ready", "model", h.config.name, "seconds", time.Since(start).Seconds())
+	took := time.Since(h.started)
+	h.metrics.Started(took)
+	slog.Info("ready", "model", h.config.name, "seconds", took.Seconds())
 	ready()
 	code := exitOK
 	select {
@@ -128,6 +207,21 @@ func (h *house) live(ctx context.Context, ready func()) int {
 	}
 	return code
 }
+
+// closeRedis delivers the last counts, for a moment.
+func (h *house) closeRedis() {
+	ctx, cancel := context.WithTimeout(context.Background(), redisTime)
+	defer cancel()
+	if err := h.redis.Close(ctx); err != nil {
+		slog.Warn("the last generations were not counted in Redis", "error", err)
+	}
+}
+
+// abandonTime is how long the end of the server waits for what it gave up.
+const abandonTime = 2 * time.Second
+
+// redisTime is how long the end of the server waits for Redis.
+const redisTime = 2 * time.Second
 
 // exitCut is the exit code of a drain that the limit cut short: admitted jobs
 // were cancelled, or answers were not taken in time.
@@ -157,27 +251,56 @@ func (h *house) failed(ctx context.Context, err error) int {
 	return exitStart
 }
 
-// load reads the model and starts its worker.
-func (h *house) load() error {
+// load fetches what is missing, reads the model and starts its worker.
+func (h *house) load(ctx context.Context) error {
 	c := h.config
 	if !c.builtin {
-		if err := c.checkFolder(); err != nil {
-			h.server.SetPhase(http.FilesUnfit)
+		t := newTeller(h.stderr)
+		err := c.fetch(ctx, func(p hub.Progress) {
+			h.downloading(p)
+			t.tell(p)
+		})
+		t.end()
+		if err != nil {
+			h.server.SetPhase(c.unfetched(err))
 			return err
 		}
 	}
 	h.server.SetPhase(http.Loading)
-	m, err := c.loadEmbed()
+	b, m, err := c.loadEmbed()
+	if err == nil {
+		err = canary(ctx, m)
+	}
 	if err != nil {
 		h.server.SetPhase(failure(err))
 		return err
 	}
+	h.backend.Store(&b)
 	go func() {
 		h.worked <- guard("the worker", func() error { m.Serve(h.queue); return nil })
 	}()
-	h.announce(m)
+	h.announce(b, m)
 	h.server.Ready(http.Loaded{Embed: m, Tokenizer: m.Tokenizer()})
 	return nil
+}
+
+// downloading tells clients and the metrics how far it is.
+func (h *house) downloading(p hub.Progress) {
+	if p.Phase == hub.Downloading || p.Phase == hub.Done {
+		h.fetched.Store(&p)
+	}
+	if p.Phase == hub.Downloading {
+		h.server.Download(http.Progress{Files: p.Files, FilesDone: p.FilesDone, Bytes: p.Bytes, Total: p.Total, Rate: p.Rate, Left: p.ETA})
+	}
+}
+
+// unfetched is the phase after a fetch that failed with err: whether the files
+// that are there are at fault, or the Hub.
+func (c *config) unfetched(err error) http.Phase {
+	if c.repoID == "" || errors.Is(err, embed.ErrFiles) || errors.Is(err, hub.ErrOffline) || errors.Is(err, hub.ErrAdapter) {
+		return http.FilesUnfit
+	}
+	return http.DownloadFailed
 }
 
 // failure is the phase after a start that failed with err: clients tell a
@@ -190,16 +313,17 @@ func failure(err error) http.Phase {
 }
 
 // announce says what was loaded, in the log and in the metrics.
-func (h *house) announce(m *embed.Model) {
+func (h *house) announce(b runtime.Backend, m *embed.Model) {
 	c, i := h.config, m.Info()
 	h.metrics.Model(c.name, c.kind, i.Family, i.DType, i.Device, version)
-	folder := c.dir
-	if c.builtin {
-		folder = "built in"
+	var facts []any
+	for _, f := range c.report(b, m) {
+		facts = append(facts, f.name, f.value)
 	}
-	slog.Info("model", "name", c.name, "type", c.kind, "folder", folder, "family", i.Family, "parameters", i.Parameters,
-		"dimensions", i.Dimensions, "max_tokens", i.MaxTokens, "dtype", i.DType, "device", i.Device,
-		"unused_tensors", len(i.Unused))
+	slog.Info("loaded", facts...)
+	for _, hint := range c.hints(b, m) {
+		slog.Info("not the fastest", "why", hint)
+	}
 }
 
 // guard turns a panic of f into an error.
@@ -227,6 +351,13 @@ func reachable(address string) string {
 	return address
 }
 
+// onlyHere says whether only this machine reaches a listener.
+func onlyHere(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
 var errNotYet = errors.New("not in this build yet")
 
 // unsupported is the error of a wish that this build cannot fulfil. What would
@@ -235,17 +366,11 @@ func (c *config) unsupported() error {
 	if c.kind != "embed" {
 		return fmt.Errorf("model type %s is %w", c.kind, errNotYet)
 	}
-	if c.keys {
-		return fmt.Errorf("api keys were given, but they are %w; nothing would be protected", errNotYet)
-	}
 	if c.device != "auto" && c.device != "cpu" {
 		if c.require {
 			return fmt.Errorf("device %s is required, but it is %w", c.device, errNotYet)
 		}
 		slog.Warn("the model runs on the CPU: the device is "+errNotYet.Error(), "device", c.device)
-	}
-	if c.redis != "" {
-		slog.Warn("nothing is written to Redis: that is "+errNotYet.Error(), "redis", c.redis)
 	}
 	return nil
 }

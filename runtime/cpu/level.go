@@ -27,6 +27,9 @@ func Levels() []string {
 	return names
 }
 
+// Best is the highest level that there is for this architecture, on a processor that has all its instructions.
+func Best() string { return bestLevel }
+
 func levels() []*level {
 	return append(nativeLevels(), &level{
 		name: "generic", detail: "portable", lanes: 4, rows: genericRows, columns: genericColumns, kernels: genericKernels(),

@@ -2,6 +2,8 @@ package cpu
 
 import xcpu "golang.org/x/sys/cpu"
 
+const bestLevel = "avx512bf16"
+
 func nativeLevels() []*level {
 	x := xcpu.X86
 	var all []*level

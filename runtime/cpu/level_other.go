@@ -2,4 +2,6 @@
 
 package cpu
 
+const bestLevel = "generic"
+
 func nativeLevels() []*level { return nil }
