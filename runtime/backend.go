@@ -42,6 +42,10 @@ type Backend interface {
 	// Download copies src into a []float32, []int32 or []uint8 once it is computed.
 	Download(dst any, src Tensor) error
 	Sync() error
+	// While bounds the ops that follow by what they are for: wanted is asked every few milliseconds, on the calling
+	// goroutine. Once it is false ops do nothing, and Sync and Download return ErrAbandoned, until While is called again.
+	// nil is no bound. So a forward pass that nobody waits for any more ends in the middle of a layer.
+	While(wanted func() bool)
 	Ledger() Ledger
 	Close() error
 

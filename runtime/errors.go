@@ -1,6 +1,9 @@
 package runtime
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // ShapeError is the panic of an op whose operands do not fit: a mistake in a forward pass, never in a request. The
 // edge of the job recovers it.
@@ -27,3 +30,6 @@ type DeviceError struct {
 }
 
 func (e DeviceError) Error() string { return fmt.Sprintf("%s: %s (%d)", e.Call, e.Name, e.Code) }
+
+// ErrAbandoned is the end of work that is not wanted any more (see Backend.While).
+var ErrAbandoned = errors.New("the work was abandoned")

@@ -97,9 +97,6 @@ func (m *Model) Run(ctx context.Context, texts []Text, o Options) ([][]float32, 
 	return vectors, nil
 }
 
-// errAbandoned ends a forward pass that nobody waits for any more.
-var errAbandoned = errors.New("abandoned")
-
 // run computes raw vectors, as many texts at a time as the device wants together, and goes on only while someone waits.
 func (m *Model) run(wanted func() bool, texts []Text) ([][]float32, error) {
 	budget := m.backend.Props().BatchTokens
@@ -141,6 +138,8 @@ func (m *Model) forward(wanted func() bool, texts []Text) (vectors [][]float32, 
 	b := m.backend
 	outer := b.Mark()
 	defer b.Release(outer)
+	b.While(wanted)
+	defer b.While(nil)
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -163,7 +162,7 @@ func (m *Model) forward(wanted func() bool, texts []Text) (vectors [][]float32, 
 	x := m.encoder.begin(b, in, s)
 	for i := range m.encoder.layers() {
 		if !wanted() {
-			return nil, errAbandoned
+			return nil, runtime.ErrAbandoned
 		}
 		scope := b.Mark()
 		m.encoder.layer(b, i, x, s)

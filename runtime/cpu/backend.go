@@ -187,7 +187,16 @@ func transfer[E any](b *Backend, op string, t runtime.Tensor, host []E, d runtim
 // Sync returns at once: every op is done when it returns. It marks the end of a forward pass for the threads.
 func (b *Backend) Sync() error {
 	b.pool.rest()
+	if b.pool.abandoned.Load() {
+		return runtime.ErrAbandoned
+	}
 	return nil
+}
+
+// While is looked at between the tasks of an op, which take a few milliseconds at most.
+func (b *Backend) While(wanted func() bool) {
+	b.pool.wanted = wanted
+	b.pool.abandoned.Store(false)
 }
 
 func (b *Backend) Ledger() runtime.Ledger {

@@ -16,7 +16,12 @@ type pool struct {
 	workers []*worker
 	scratch *atomic.Int64 // bytes of the workers' buffers
 
-	job   func(*worker)
+	job func(*worker)
+
+	wanted    func() bool // see Backend.While
+	asked     time.Time   // when it was asked last
+	abandoned atomic.Bool // it was false
+
 	panic atomic.Pointer[workerPanic]
 	stop  atomic.Bool
 	hot   atomic.Bool // a forward pass is under way
@@ -173,14 +178,14 @@ func (p *pool) tasks(n int, f func(w *worker, i int)) {
 	case n <= 0:
 		return
 	case n == 1 || len(p.workers) == 1:
-		for i := range n {
+		for i := 0; i < n && p.goesOn(p.workers[0]); i++ {
 			f(p.workers[0], i)
 		}
 		return
 	}
 	p.next.Store(0)
 	p.all(func(w *worker) {
-		for {
+		for p.goesOn(w) {
 			i := int(p.next.Add(1)) - 1
 			if i >= n {
 				return
@@ -188,6 +193,23 @@ func (p *pool) tasks(n int, f func(w *worker, i int)) {
 			f(w, i)
 		}
 	})
+}
+
+// askEvery is how often a pass looks whether it is still wanted.
+const askEvery = 2 * time.Millisecond
+
+// goesOn says whether the pass is still wanted. The caller's own worker asks, from time to time; the others look at what
+// it has found.
+func (p *pool) goesOn(w *worker) bool {
+	if w.id == 0 && p.wanted != nil && !p.abandoned.Load() {
+		if now := time.Now(); now.Sub(p.asked) >= askEvery {
+			p.asked = now
+			if !p.wanted() {
+				p.abandoned.Store(true)
+			}
+		}
+	}
+	return !p.abandoned.Load()
 }
 
 // rest tells the workers that no job will follow soon.

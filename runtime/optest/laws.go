@@ -1,7 +1,9 @@
 package optest
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"remote-client-server/runtime"
@@ -112,4 +114,50 @@ func lifetimes(t *testing.T, c Config) {
 	if len(download(t, b, keep)) != 32 {
 		t.Error("the outer tensor is gone")
 	}
+}
+
+// abandonment: what is not wanted ends as ErrAbandoned, and the next pass is computed whole.
+func abandonment(t *testing.T, c Config) {
+	w := newTwins(t, c, c.DTypes[0])
+	const width = 96
+	l := newBlock(w, width, 3)
+	lens := []int{5, 300}
+	v := w.floats(305*width, 1)
+	m := w.fast.Mark()
+	defer w.fast.Release(m)
+	want := download(t, w.fast, l.run(w.fast, lens, v))
+	asked := 0
+	for _, c := range []struct {
+		name   string
+		wanted func() bool
+		ends   bool
+	}{
+		{"never wanted", func() bool { return false }, true},
+		{"wanted at first", func() bool { asked++; return asked < 2 }, true},
+		{"wanted", func() bool { return true }, false},
+		{"without a bound", nil, false},
+	} {
+		w.fast.While(c.wanted)
+		var got []float32
+		var err error
+		for range 1000 { // a bound that is asked now and then is asked in the end
+			m := w.fast.Mark()
+			y := l.run(w.fast, lens, v)
+			got = make([]float32, y.Rows*y.Cols)
+			err = w.fast.Download(got, y)
+			w.fast.Release(m)
+			if !c.ends || err != nil {
+				break
+			}
+		}
+		switch {
+		case c.ends && (!errors.Is(err, runtime.ErrAbandoned) || !errors.Is(w.fast.Sync(), runtime.ErrAbandoned)):
+			t.Errorf("%s: %v", c.name, err)
+		case !c.ends && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case !c.ends && !slices.Equal(got, want):
+			t.Errorf("%s: another result", c.name)
+		}
+	}
+	w.fast.While(nil)
 }

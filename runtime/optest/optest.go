@@ -31,6 +31,7 @@ func Run(t *testing.T, c Config) {
 		"attention":  attention,
 		"invariance": invariance,
 		"lifetimes":  lifetimes,
+		"abandoned":  abandonment,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}

@@ -16,6 +16,7 @@ type Backend struct {
 	blocks []block // by address
 	next   uintptr
 	ledger runtime.Ledger
+	wanted func() bool // nil: always
 }
 
 type block struct {
@@ -120,7 +121,16 @@ func (b *Backend) Scratch(rows, cols int, t runtime.DType) runtime.Tensor {
 
 func (b *Backend) Mark() runtime.Mark     { return b.stack.Mark() }
 func (b *Backend) Release(m runtime.Mark) { b.stack.Release(m) }
-func (b *Backend) Sync() error            { return nil }
+
+// Sync tells of work that is not wanted; the ops themselves are computed all the same.
+func (b *Backend) Sync() error {
+	if b.wanted != nil && !b.wanted() {
+		return runtime.ErrAbandoned
+	}
+	return nil
+}
+
+func (b *Backend) While(wanted func() bool) { b.wanted = wanted }
 
 func (b *Backend) Ledger() runtime.Ledger {
 	l := b.ledger
@@ -187,5 +197,5 @@ func (b *Backend) Download(dst any, src runtime.Tensor) error {
 	if n != len(flat) {
 		panic(runtime.ShapeError{Op: "Download", Detail: fmt.Sprintf("%v into %d values", src, n)})
 	}
-	return nil
+	return b.Sync()
 }
