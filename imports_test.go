@@ -20,10 +20,13 @@ var floors = []struct {
 	part string
 	may  []string
 }{
-	{".", []string{"http", "status", "models", "tokenize", "runtime"}},
-	{"http", []string{"models", "tokenize", "runtime"}}, // not status: main connects the two
+	{".", []string{"http", "http/media", "status", "models", "models/hub", "tokenize", "runtime"}},
+	{"http", []string{"http/pages", "http/media", "models", "tokenize", "runtime"}}, // not status: main connects the two
+	{"http/pages", nil},
+	{"http/media", nil},
 	{"status", []string{"models", "tokenize", "runtime"}},
 	{"models", []string{"models", "tokenize", "runtime"}},
+	{"models/hub", nil},
 	{"tokenize", nil},
 	{"runtime/optest", []string{"runtime/ref", "runtime"}},
 	{"runtime/cpu", []string{"runtime"}},
