@@ -150,9 +150,15 @@ func TestStartThatDownloads(t *testing.T) {
 	if _, body := get(t, s.url+"/metrics"); !strings.Contains(body, "\nmodelserver_download_total_bytes ") || !strings.Contains(body, "\nmodelserver_ready 0\n") {
 		t.Error("no download in the metrics")
 	}
+	if out, err := healthOf(t, s.url).CombinedOutput(); err == nil || string(out) != "{\"ready\":false}\n" {
+		t.Errorf("health while downloading: %v %s", err, out)
+	}
 	h.open()
 	s.until(t, "downloaded")
 	s.until(t, "try it")
+	if out, err := healthOf(t, s.url).CombinedOutput(); err != nil || string(out) != "{\"ready\":true}\n" {
+		t.Errorf("health: %v %s", err, out)
+	}
 	for path, want := range map[string]string{
 		"/api/health":                 `200 {"status":"ok"}`,
 		"/api/model-loaded":           `200 true`,
@@ -181,6 +187,12 @@ func TestStartThatDownloads(t *testing.T) {
 	if n := h.requests.Load() - before; n != 0 {
 		t.Errorf("%d requests for a complete folder", n)
 	}
+}
+
+// healthOf is the command that asks the server at url.
+func healthOf(t *testing.T, url string) *exec.Cmd {
+	_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
+	return program(t, "health --port "+port)
 }
 
 // end stops the program in order.

@@ -74,6 +74,7 @@ type flags struct {
 	Download       struct{} `cmd:"" help:"Fetch the model's files and end."`
 	Check          struct{} `cmd:"" help:"Load the model without serving it, compute once, report and end."`
 	Bench          struct{} `cmd:"" help:"Measure how fast the model computes here and end."`
+	Health         struct{} `cmd:"" help:"Ask the server on this machine whether it can answer, and end with 0 or 1."`
 	VersionCommand struct{} `cmd:"" name:"version" help:"Print the version and end."`
 	Completion     struct{} `cmd:"" help:"Print a script that completes commands and flags: completion bash, zsh or fish."`
 }
@@ -112,7 +113,7 @@ func build() string {
 // commands are the words that may stand before the flags; shells those behind
 // completion.
 var (
-	commands = []string{"serve", "demo", "download", "check", "bench", "version", "completion"}
+	commands = []string{"serve", "demo", "download", "check", "bench", "health", "version", "completion"}
 	shells   = []string{"bash", "zsh", "fish"}
 )
 

@@ -49,6 +49,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case "demo":
 		return demo(c, stdout, stderr)
+	case "health":
+		return health(c, stdout, stderr)
 	}
 	c.logFormat = startLog(c.logFormat, c.logLevel, stderr)
 	for _, note := range c.notes {
