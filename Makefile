@@ -3,37 +3,42 @@
 export CGO_ENABLED ?= 0
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 BIN      := bin/remote-client-server
+VERSION  ?= dev
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test check race arm64 clients fuzz bench generate clean
+.PHONY: help build run image demo test check race arm64 clients soak fuzz bench generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the one binary, bin/remote-client-server
-	go build -trimpath -ldflags '-s -w' -o $(BIN) .
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
 
 run: build ## serve the built-in embedding model on port 8888
 	$(BIN) --no_redis
 
+image: build ## a container image as an OCI archive, without a daemon: bin/remote-client-server.oci.tar
+	cd bench && go run ./image -binary ../$(BIN) -version $(VERSION) -o ../$(BIN).oci.tar
+
 demo: build ## start it, ask it a question, show the answer, end
 	$(BIN) demo
 
-test: tools check race arm64 clients ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
+test: tools check race arm64 clients soak ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
 	@echo "all tests passed"
 
 .PHONY: tools
 tools:
 	@.ci/tools
 
-check: # formatting, vet and staticcheck; the systems without a release still compile
+check: # formatting, vet and staticcheck; the other systems compile
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt the files above"; exit 1; }
 	go vet $(PACKAGES)
 	cd bench && go vet ./...
 	go run $(STATICCHECK) $(PACKAGES)
 	GOARCH=arm64 go vet $(PACKAGES)
+	GOOS=linux GOARCH=arm64 go build -o /dev/null .
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null .
 	GOOS=windows GOARCH=amd64 go build -o /dev/null .
 
@@ -48,6 +53,10 @@ arm64: # the NEON kernels, emulated
 		GOARCH=arm64 go test -exec qemu-aarch64 -short ./runtime/cpu; \
 	elif [ -n "$(CI)" ]; then echo "no qemu-aarch64: the arm64 kernels cannot be tested"; exit 1; \
 	else echo "no qemu-aarch64: the arm64 kernels are NOT tested"; fi
+
+SOAK ?= 180s
+soak: build # mixed load, then memory, goroutines and descriptors are looked at; SOAK=1h is the long one
+	cd bench && go run ./soak -for $(SOAK)
 
 clients: build # the binary against real clients; the claims about peers that need no peer at hand
 	cd bench && go test ./...

@@ -60,7 +60,7 @@ func check(c *config, stdout, stderr io.Writer) int {
 		}
 		defer l.close()
 		start := time.Now()
-		if err := canary(ctx, l.model); err != nil {
+		if err := c.notFinite(canary(ctx, l.model)); err != nil {
 			return err
 		}
 		w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	nethttp "net/http"
 	"os"
 	"os/exec"
@@ -51,7 +50,7 @@ func read(t *testing.T, args string, env ...string) (*config, []string) {
 }
 
 // cleanEnv takes every variable that a flag knows out of the environment.
-func cleanEnv(t *testing.T) {
+func cleanEnv(t testing.TB) {
 	typ := reflect.TypeOf(flags{})
 	for i := range typ.NumField() {
 		for _, env := range strings.Split(typ.Field(i).Tag.Get("env"), ",") {
@@ -241,8 +240,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestAllFaultsAtOnce gives a line on which everything is wrong.
-func TestAllFaultsAtOnce(t *testing.T) {
+// TestFault55_AllFaultsAtOnce gives a line on which everything is wrong.
+func TestFault55_AllFaultsAtOnce(t *testing.T) {
 	cleanEnv(t)
 	t.Setenv("MAX_BODY", "much")
 	t.Setenv("PORT", "tcp://1.2.3.4:80")
@@ -319,12 +318,6 @@ func TestHelpAndVersion(t *testing.T) {
 
 // TestStartsThatEndAtOnce runs the program where it cannot serve.
 func TestStartsThatEndAtOnce(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	empty := t.TempDir()
 	if err := os.Mkdir(filepath.Join(empty, "hollow"), 0o755); err != nil {
 		t.Fatal(err)
@@ -337,7 +330,6 @@ func TestStartsThatEndAtOnce(t *testing.T) {
 		{"a measure of what is not there", "bench --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},
 		{"a completion for no shell", "completion", "which shell? one of bash, zsh, fish"},
 		{"a device that is required", "--model_device cuda --require_device", "device cuda is required, but it is not in this build yet"},
-		{"a port in use", "--host 127.0.0.1 --port " + port, "address already in use"},
 		{"no folder", "--port 0 --fail_grace 0 --model Gone --model_type embed --model_files " + empty,
 			"there is no folder " + empty + "/gone: put the files of the model's repository there"},
 		{"a hollow folder", "--port 0 --fail_grace 0 --model hollow --model_type embed --model_files " + empty,
@@ -375,7 +367,13 @@ type started struct {
 
 func start(t *testing.T, args string) *started {
 	t.Helper()
-	s := &started{Cmd: program(t, "--host 127.0.0.1 --port 0 --log_format json "+args), lines: make(chan map[string]any, 100)}
+	return begin(t, program(t, "--host 127.0.0.1 --port 0 --log_format json "+args))
+}
+
+// begin runs a command that becomes the program.
+func begin(t *testing.T, cmd *exec.Cmd) *started {
+	t.Helper()
+	s := &started{Cmd: cmd, lines: make(chan map[string]any, 100)}
 	s.Stdout = &s.stdout
 	stderr, err := s.StderrPipe()
 	if err != nil {
@@ -574,33 +572,6 @@ func TestQueueTokens(t *testing.T) {
 	defer res.Body.Close()
 	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); res.StatusCode != 429 || err != nil || n < 1 {
 		t.Errorf("%d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
-	}
-}
-
-func TestDemo(t *testing.T) {
-	cmd := program(t, "demo")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil || stderr.Len() > 0 {
-		t.Fatal(err, stderr.String())
-	}
-	for _, s := range sentences {
-		if !strings.Contains(string(out), s) {
-			t.Errorf("no line %q in\n%s", s, out)
-		}
-	}
-}
-
-func TestTable(t *testing.T) {
-	var b strings.Builder
-	printTable(&b, []string{"left", "also left", "up"}, [][]float32{{1, 0}, {0.8, 0.6}, {0, 1}})
-	const want = "                   1     2     3   closest\n" +
-		"  1  left       1.00  0.80  0.00        2\n" +
-		"  2  also left  0.80  1.00  0.60        1\n" +
-		"  3  up         0.00  0.60  1.00        2\n"
-	if b.String() != want {
-		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
 }
 

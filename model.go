@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
 	"remote-client-server/models/embed"
 	"remote-client-server/runtime"
+	"remote-client-server/runtime/checkpoint"
 	"remote-client-server/runtime/cpu"
 )
 
@@ -51,4 +53,30 @@ func (c *config) loadEmbed() (runtime.Backend, *embed.Model, error) {
 		return nil, nil, err
 	}
 	return b, m, nil
+}
+
+// notFinite adds to the canary's error which weight is at fault, if one is.
+func (c *config) notFinite(err error) error {
+	if err == nil || c.builtin || !errors.Is(err, embed.ErrFiles) {
+		return err
+	}
+	err = fmt.Errorf("%s: %w", c.dir, err)
+	stored, openErr := checkpoint.Open(c.dir)
+	if openErr != nil {
+		return err // the model lies elsewhere in its folder
+	}
+	defer stored.Close()
+	for _, name := range stored.Names() {
+		t, _ := stored.Lookup(name)
+		s, sourceErr := t.Source(-1, -1)
+		if sourceErr != nil { // no numbers of a network
+			continue
+		}
+		for i, x := range s.Floats() {
+			if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
+				return fmt.Errorf("%w: value %d of the tensor %s is %v", err, i, name, f)
+			}
+		}
+	}
+	return err
 }

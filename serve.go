@@ -30,6 +30,8 @@ func serve(c *config, stdout, stderr io.Writer) int {
 		slog.Error("cannot start", "error", err)
 		return exitStart
 	}
+	// A server outlives its terminal, and whoever read its log or its output.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	h, err := open(c, stderr)
@@ -269,7 +271,7 @@ func (h *house) load(ctx context.Context) error {
 	h.server.SetPhase(http.Loading)
 	b, m, err := c.loadEmbed()
 	if err == nil {
-		err = canary(ctx, m)
+		err = c.notFinite(canary(ctx, m))
 	}
 	if err != nil {
 		h.server.SetPhase(failure(err))

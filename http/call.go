@@ -61,6 +61,11 @@ func (c *call) report(status int) {
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	s.safely(ctx, func(c *call) {
+		if err := framing(ctx.Request.Header.RawHeaders()); err != nil {
+			c.fail(c.unreceived(err))
+			c.hangUp(err)
+			return
+		}
 		c.answer()
 		c.leaveBody()
 	})

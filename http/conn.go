@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -10,11 +11,22 @@ import (
 	"time"
 )
 
+// times are a connection's limits; those of a test are shorter.
+type times struct {
+	header time.Duration // for the whole header of a request
+	body   time.Duration // for the whole body after it
+	idle   time.Duration // between two requests
+}
+
+// settle puts the usual times where none are given.
+func (t *times) settle() {
+	t.header = cmp.Or(t.header, 15*time.Second)
+	t.body = cmp.Or(t.body, 2*time.Minute)
+	t.idle = cmp.Or(t.idle, 2*time.Minute)
+}
+
 // Limits on a connection in both directions.
 const (
-	headerTime  = 15 * time.Second // for the whole header of a request
-	bodyTime    = 2 * time.Minute  // for the whole body after it
-	idleTime    = 2 * time.Minute  // between two requests
 	stallTime   = 30 * time.Second // for the client to take writeChunk bytes
 	lingerTime  = 5 * time.Second  // for a refused body to arrive unread
 	writeChunk  = 64 << 10
@@ -30,6 +42,7 @@ type conn struct {
 	raw    syscall.RawConn // nil where the system has none
 	unread atomic.Bool     // a body was refused before it was read
 	owed   atomic.Bool     // the answer of an admitted job is not out yet
+	held   atomic.Int64    // bytes of listener.answers
 	closed atomic.Bool
 }
 
@@ -90,6 +103,17 @@ func (c *conn) settle() {
 	if c.owed.CompareAndSwap(true, false) {
 		c.ln.owed.Add(-1)
 	}
+	c.ln.answers.used.Add(-c.held.Swap(0))
+}
+
+// hold takes the room of an answer until the client has taken that.
+func (c *conn) hold(size int) bool {
+	n := max(int64(size)-freeBody, 0)
+	if !c.ln.answers.take(n) {
+		return false
+	}
+	c.held.Add(n)
+	return true
 }
 
 // gone says whether the client has closed the connection.

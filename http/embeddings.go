@@ -228,6 +228,10 @@ func (s *Server) ended(j *queue.Job) {
 		o.Ran(outcome, last.Ran)
 	}
 	if last.State == queue.Failed {
+		var panicked *queue.PanicError
+		if errors.As(j.Err(), &panicked) {
+			o.Panic()
+		}
 		slog.Error("job failed", "job", j.ID(), "error", j.Err())
 	}
 }
@@ -238,9 +242,12 @@ func (c *call) embeddings(m Embedder) {
 	if !ok || !c.run(w) {
 		return
 	}
-	b, err := c.appendAnswer(append(q.buffer(w), '{'), q, w)
+	b, err := c.buffer(q, w)
+	if err == nil {
+		b, err = c.appendAnswer(append(b, '{'), q, w)
+	}
 	if err != nil {
-		c.fail(jobFailed(err))
+		c.fail(unanswered(err))
 		return
 	}
 	c.s.opt.Observer.Generation()
@@ -252,8 +259,9 @@ var (
 	errVectors   = errors.New("the model did not compute a vector for each input")
 )
 
-// buffer returns room for the answer.
-func (q *embedRequest) buffer(w *embed.Work) []byte {
+// buffer returns room for the answer, or an error if those that are not taken
+// yet leave none.
+func (c *call) buffer(q *embedRequest, w *embed.Work) ([]byte, error) {
 	size := floatText
 	if q.base64 {
 		size = floatBase64
@@ -262,7 +270,10 @@ func (q *embedRequest) buffer(w *embed.Work) []byte {
 	for _, v := range w.Vectors {
 		n += 64 + size*len(v)
 	}
-	return make([]byte, 0, n)
+	if c.watched != nil && !c.watched.hold(n) {
+		return nil, errSlow
+	}
+	return make([]byte, 0, n), nil
 }
 
 // appendAnswer appends the fields of an answer, without the braces, and counts

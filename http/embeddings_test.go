@@ -299,9 +299,9 @@ func TestModelWithoutPrompts(t *testing.T) {
 	}
 }
 
-// TestDepth gives bodies that would overflow the stack of a reader without a
-// limit. The error's path is as deep as the limit and no deeper.
-func TestDepth(t *testing.T) {
+// TestFault10_Depth gives bodies that would overflow the stack of a reader
+// without a limit. The error's path is as deep as the limit and no deeper.
+func TestFault10_Depth(t *testing.T) {
 	h := open(t)
 	const deep = 100_000
 	for name, body := range map[string]string{
@@ -319,8 +319,14 @@ func TestDepth(t *testing.T) {
 			if a.status != 400 || !strings.Contains(a.body, want) || len(a.body) > 4096 {
 				t.Errorf("%d %.300s", a.status, a.body)
 			}
+			for _, path := range []string{"/api/generate", "/tokenize", "/detokenize", "/v2/models/tiny/infer"} {
+				if a := h.post(path, body); a.status != 400 || len(a.body) > 4096 {
+					t.Errorf("%s: %d %.300s", path, a.status, a.body)
+				}
+			}
 		})
 	}
+	h.healthy()
 }
 
 func TestStrictFields(t *testing.T) {

@@ -148,6 +148,14 @@ func (s *Server) refused(err error) failure {
 	return jobFailed(err)
 }
 
+// unanswered is the failure of a job whose answer could not be made.
+func unanswered(err error) failure {
+	if errors.Is(err, errSlow) {
+		return failure{status: fasthttp.StatusServiceUnavailable, word: "error", message: err.Error(), code: "server_busy", retry: uploadRetry}
+	}
+	return jobFailed(err)
+}
+
 // jobFailed is the failure of a job that has ended with err.
 func jobFailed(err error) failure {
 	var panicked *queue.PanicError

@@ -31,7 +31,13 @@ func (c *call) generateEmbeddings(m Embedder) {
 	if !ok {
 		return
 	}
-	c.stream(j, func() ([]byte, error) { return c.appendAnswer(q.buffer(w), q, w) })
+	c.stream(j, func() ([]byte, error) {
+		b, err := c.buffer(q, w)
+		if err != nil {
+			return nil, err
+		}
+		return c.appendAnswer(b, q, w)
+	})
 }
 
 // stream answers with a stream of events: where the job is, each second, and
@@ -51,6 +57,7 @@ func (c *call) stream(j *queue.Job, result func() ([]byte, error)) {
 		defer func() {
 			if v := recover(); v != nil {
 				c.s.panicked(v)
+				s.broken()
 			}
 			j.Cancel() // a no-op unless the stream broke
 			c.leave()
@@ -140,7 +147,7 @@ func (s *stream) end(result func() ([]byte, error)) {
 			return
 		}
 	}
-	f := jobFailed(err)
+	f := unanswered(err)
 	s.call.s.opt.Observer.Error(f.name())
 	message := "Job error"
 	switch {
@@ -150,6 +157,13 @@ func (s *stream) end(result func() ([]byte, error)) {
 		message = "Job timeout"
 	}
 	_ = s.send("", f.word, message, f.message)
+}
+
+// broken ends a stream in which a panic was caught. The client is told as of a
+// job that failed; if that panics as well, the stream ends without.
+func (s *stream) broken() {
+	defer func() { _ = recover() }()
+	_ = s.send("", "error", "Job error", "internal error")
 }
 
 // send writes one event: the fields, then status, message and, unless empty,

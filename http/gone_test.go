@@ -14,15 +14,15 @@ import (
 	"remote-client-server/runtime/queue"
 )
 
-func TestClientGone(t *testing.T) {
-	for _, path := range []string{"/v1/embeddings", "/api/generate"} {
+func TestFault44_ClientGone(t *testing.T) {
+	for path, body := range map[string]string{"/v1/embeddings": one, "/api/generate": one, "/v2/models/tiny/infer": inferOne} {
 		t.Run(path, func(t *testing.T) {
 			h := open(t)
 			entered, release := h.gate()
 			defer release()
-			running := h.dial(request(path, one) + "\r\n") // what follows a request hides nothing
+			running := h.dial(request(path, body) + "\r\n") // what follows a request hides nothing
 			<-entered
-			waiting := h.dial(request(path, one) + request(path, one)[:20])
+			waiting := h.dial(request(path, body) + request(path, body)[:20])
 			eventually(t, "one waits", func() bool { return h.q.Waiting() == 1 })
 			waiting.Close()
 			eventually(t, "the waiting job left the queue", func() bool { return h.q.Waiting() == 0 })
@@ -31,9 +31,7 @@ func TestClientGone(t *testing.T) {
 				return slices.Equal(h.notes.jobs, []string{"cancelled", "cancelled"})
 			})
 			release()
-			if a := h.post("/v1/embeddings", one); a.status != 200 {
-				t.Errorf("the next: %d %s", a.status, a.body)
-			}
+			h.healthy()
 			eventually(t, "nothing is watched", func() bool {
 				h.watch.mu.Lock()
 				defer h.watch.mu.Unlock()

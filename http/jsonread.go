@@ -3,7 +3,6 @@ package http
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -431,22 +430,46 @@ func (r *jsonReader) integer(lo, hi int64) (int64, error) {
 	} else if text, err = r.number(); err != nil {
 		return 0, err
 	}
-	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		f, _ := strconv.ParseFloat(text, 64) // huge ones become infinite
-		if f != math.Trunc(f) {
-			return 0, bad("", "must be a whole number")
-		}
-		// Past 2^53 a float cannot name its integer, and no bound is there.
-		if math.Abs(f) > 1<<53 {
-			return 0, outside(lo, hi)
-		}
-		v = int64(f)
+	plain, isWhole := whole(text)
+	if !isWhole {
+		return 0, bad("", "must be a whole number")
 	}
-	if v < lo || v > hi {
+	v, err := strconv.ParseInt(plain, 10, 64)
+	if err != nil || v < lo || v > hi {
 		return 0, outside(lo, hi)
 	}
 	return v, nil
+}
+
+// whole writes a JSON number without point and exponent, exactly, and says
+// whether that is possible. What is too large for an int64 stays too large, but
+// is not written out.
+func whole(number string) (string, bool) {
+	i := strings.IndexAny(number, ".eE")
+	if i < 0 {
+		return number, true
+	}
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(number), "e")
+	sign := ""
+	if mantissa[0] == '-' {
+		sign, mantissa = "-", mantissa[1:]
+	}
+	before, behind, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimRight(before+behind, "0")
+	zeros := len(before) - len(digits) // to be appended, but for the exponent
+	digits = strings.TrimLeft(digits, "0")
+	if digits == "" {
+		return "0", true
+	}
+	const most = 1 << 40 // further than any text could make up for
+	if exponent != "" {
+		e, _ := strconv.ParseInt(exponent, 10, 64) // at its bound where it overflows
+		zeros += int(min(max(e, -most), most))
+	}
+	if zeros < 0 {
+		return "", false
+	}
+	return sign + digits + strings.Repeat("0", min(zeros, len("9223372036854775807"))), true
 }
 
 func outside(lo, hi int64) error { return bad("", "must be from %d to %d", lo, hi) }

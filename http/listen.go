@@ -37,15 +37,17 @@ func connLimit(descriptors uint64) int64 {
 // waited out: only closing ends a listener.
 type listener struct {
 	net.Listener
-	max    int64
-	stall  time.Duration // stallTime, or less in a test
-	open   atomic.Int64  // connections that are not closed
-	owed   atomic.Int64  // those that wait for the answer of an admitted job
-	lost   atomic.Int64  // such answers that were not taken in time
-	slots  chan struct{} // one for each connection that is being refused
-	done   chan struct{} // closed by Close
-	close  sync.Once
-	logged time.Time // when a failure was last told
+	max   int64
+	stall time.Duration // stallTime, or less in a test
+	open  atomic.Int64  // connections that are not closed
+	owed  atomic.Int64  // those that wait for the answer of an admitted job
+	lost  atomic.Int64  // such answers that were not taken in time
+	// of answers that are being made and sent
+	answers budget
+	slots   chan struct{} // one for each connection that is being refused
+	done    chan struct{} // closed by Close
+	close   sync.Once
+	logged  time.Time // when a failure was last told
 	// told of a panic, which would end the process
 	panicked func(v any)
 }

@@ -68,7 +68,8 @@ type Observer interface {
 	Inputs(inputs, tokens, cut int)
 	// Generation is called for each request that a model has answered.
 	Generation()
-	// Panic is called for each panic that was caught.
+	// Panic is called for each panic that was caught, and for one in the worker
+	// for each job that it ended.
 	Panic()
 	// WriteMetrics writes the page behind /metrics.
 	WriteMetrics(w io.Writer)
@@ -89,6 +90,8 @@ type Options struct {
 	// StrictFields makes a field that is not known an error instead of a
 	// warning.
 	StrictFields bool
+
+	times times // those that are 0 are the usual ones
 }
 
 // Server answers requests for one model.
@@ -109,6 +112,8 @@ type Server struct {
 
 // New returns a server in phase Checking.
 func New(opt Options) *Server {
+	opt.Observer = shielded{opt.Observer}
+	opt.times.settle()
 	s := &Server{opt: opt, started: time.Now(), least: closeTime, keys: newKeys(opt.Keys), jobs: newRegister(),
 		bodies: budget{limit: int64(opt.MaxBody) * bodiesAtOnce}}
 	s.now.Store(&state{})
@@ -116,15 +121,15 @@ func New(opt Options) *Server {
 	s.fast = &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.unreadable,
-		HeaderReceived:               headerReceived,
+		HeaderReceived:               s.headerReceived,
 		ExpectHandler:                s.expect,
 		Logger:                       quiet{},
 		SecureErrorLogMessage:        true,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		ReadBufferSize:               headerBytes,
-		ReadTimeout:                  headerTime,
-		IdleTimeout:                  idleTime,
+		ReadTimeout:                  opt.times.header,
+		IdleTimeout:                  opt.times.idle,
 		Concurrency:                  maxConns + spare,
 		MaxRequestBodySize:           opt.MaxBody,
 		StreamRequestBody:            true, // see body
@@ -137,6 +142,7 @@ func New(opt Options) *Server {
 // Serve answers the connections of ln until Drain; it takes ownership of ln.
 func (s *Server) Serve(ln net.Listener) error {
 	l := newListener(ln, s.panicked)
+	l.answers.limit = int64(s.opt.MaxBody) * answersAtOnce
 	s.mu.Lock()
 	s.ln = l
 	over := s.Phase() == Draining
@@ -157,8 +163,8 @@ func (s *Server) panicked(v any) {
 }
 
 // headerReceived gives the body its own time, once the header is there.
-func headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
-	return fasthttp.RequestConfig{ReadTimeout: bodyTime}
+func (s *Server) headerReceived(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{ReadTimeout: s.opt.times.body}
 }
 
 // expect refuses a body that is announced as too large before it is sent.

@@ -15,7 +15,11 @@ const (
 	// bodiesAtOnce times the largest body is the most that bodies may take
 	// together between their arrival and the end of decoding.
 	bodiesAtOnce = 4
-	// freeBody bytes of each body do not count, so that large requests cannot
+	// answersAtOnce times the largest body is the most that answers may take
+	// together between their making and the moment that their clients have
+	// taken them.
+	answersAtOnce = 8
+	// freeBody bytes of each body and answer do not count, so that large requests cannot
 	// shut out small ones. Up to this size an unread body is read to its end
 	// instead of closing the connection.
 	freeBody = 64 << 10
@@ -29,9 +33,13 @@ type budget struct {
 	limit int64
 }
 
-// take takes n bytes, or none if there are not so many.
+// take takes n bytes, or none if there are not so many. Who comes alone gets as
+// much as it needs.
 func (b *budget) take(n int64) bool {
-	if n > 0 && b.used.Add(n) > b.limit {
+	if n <= 0 {
+		return true
+	}
+	if used := b.used.Add(n); used > b.limit && used > n {
 		b.used.Add(-n)
 		return false
 	}
@@ -40,6 +48,7 @@ func (b *budget) take(n int64) bool {
 
 var (
 	errBusy  = errors.New("too many large requests at once")
+	errSlow  = errors.New("too many large answers wait for their clients")
 	errLarge = errors.New("the body is too large")
 )
 
@@ -120,7 +129,7 @@ func (c *call) unreceived(err error) failure {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, errBusy):
-		return failure{status: fasthttp.StatusServiceUnavailable, message: errBusy.Error(), code: "server_busy", retry: uploadRetry}
+		return failure{status: fasthttp.StatusServiceUnavailable, message: err.Error(), code: "server_busy", retry: uploadRetry}
 	case errors.Is(err, errDraining):
 		return notServing(Draining)
 	case errors.Is(err, errLarge), errors.Is(err, fasthttp.ErrBodyTooLarge):

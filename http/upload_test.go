@@ -12,7 +12,7 @@ import (
 	"remote-client-server/runtime/queue"
 )
 
-func TestBodyLimit(t *testing.T) {
+func TestFault03_BodyOverTheLimit(t *testing.T) {
 	h := open(t, func(o *Options, _ *queue.Options) { o.MaxBody = 1000 })
 	pad := func(n int) string { return one + strings.Repeat(" ", n-len(one)) }
 	if a := h.post("/v1/embeddings", pad(1000)); a.status != 200 {
@@ -46,6 +46,7 @@ func TestBodyLimit(t *testing.T) {
 	if a := chunked(1001); a.status != 413 || a.body != want {
 		t.Errorf("chunked: %d %s", a.status, a.body)
 	}
+	h.healthy()
 }
 
 // TestBodiesAtOnce fills what all bodies may take together.
@@ -117,4 +118,61 @@ type longArrays struct{ *fakeModel }
 
 func (longArrays) Encode(string, string, *string) (embed.Text, error) {
 	return embed.Text{IDs: make([]int32, 1, 10_000)}, nil
+}
+
+// TestAnswersAtOnce fills what answers may take together with those of clients
+// that do not read: the next one is refused, small answers never are, and room
+// comes back with the clients' end.
+func TestAnswersAtOnce(t *testing.T) {
+	h := open(t, func(o *Options, _ *queue.Options) { o.MaxBody, o.MaxInputs = 4<<20, 1 })
+	wide := make([]float32, 1<<20) // 11 MB as text, more than the system's buffers take
+	for i := range wide {
+		wide[i] = 0.12345678
+	}
+	h.run = func(batch []*queue.Job) {
+		for _, j := range batch {
+			w := j.Task().(*embed.Work)
+			if w.Texts[0].IDs[0] != 'L' {
+				compute(w)
+			} else {
+				w.Vectors = [][]float32{wide}
+			}
+			j.Finish(nil)
+		}
+	}
+	const large = `{"input":"L"}`
+	h.healthy() // it listens
+	h.mu.Lock()
+	answers := &h.ln.answers
+	h.mu.Unlock()
+	var stuck []net.Conn
+	full := func() bool { return answers.used.Load()+int64(len(wide)*floatText) > answers.limit }
+	for range 2 * answersAtOnce {
+		if full() {
+			break
+		}
+		before := answers.used.Load()
+		c := h.dial(request("/v1/embeddings", large))
+		stuck = append(stuck, c)
+		eventually(t, "the answer is held", func() bool { return answers.used.Load() > before })
+	}
+	if !full() {
+		t.Fatalf("%d of %d bytes are held", answers.used.Load(), answers.limit)
+	}
+	for _, path := range []string{"/v1/embeddings", "/api/embeddings"} {
+		if a := h.post(path, large); a.status != 503 || a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, "too many large answers") {
+			t.Errorf("%s: %d %.200s", path, a.status, a.body)
+		}
+	}
+	if a := h.post("/api/generate", large); !strings.Contains(a.body, `"status": "error", "message": "Job error", "detail": "too many large answers`) {
+		t.Errorf("stream: %.200s", a.body)
+	}
+	h.healthy()
+	for _, c := range stuck {
+		c.Close()
+	}
+	eventually(t, "the room is back", func() bool { return answers.used.Load() == 0 })
+	if a := h.post("/v1/embeddings", large); a.status != 200 {
+		t.Errorf("afterwards: %d %.200s", a.status, a.body)
+	}
 }

@@ -116,7 +116,7 @@ func (c *call) infer(m Embedder) {
 	}
 	b, err := c.appendInferred(q, w, id)
 	if err != nil {
-		c.fail(jobFailed(err))
+		c.fail(unanswered(err))
 		return
 	}
 	c.s.opt.Observer.Generation()
@@ -129,7 +129,11 @@ func (c *call) appendInferred(q *embedRequest, w *embed.Work, id string) ([]byte
 	if len(w.Vectors) != len(w.Texts) {
 		return nil, errVectors
 	}
-	b := appendString(append(q.buffer(w), `{"model_name":`...), c.s.opt.Name)
+	b, err := c.buffer(q, w)
+	if err != nil {
+		return nil, err
+	}
+	b = appendString(append(b, `{"model_name":`...), c.s.opt.Name)
 	b = append(b, `,"id":`...)
 	b = appendString(b, cmp.Or(id, c.job))
 	if len(q.warnings) > 0 {

@@ -211,6 +211,11 @@ func (q *inferRequest) readParameters(r *jsonReader) error {
 		if len(q.inputs) >= 2*maxTensors {
 			return bad("", "more than %d parameters", maxTensors)
 		}
+		for _, other := range q.inputs {
+			if other.name == key {
+				return bad("", "given twice")
+			}
+		}
 		e, err := r.element()
 		q.inputs = append(q.inputs, tensor{name: key, datatype: "BYTES", shape: []int64{1}, data: []element{e}, path: "parameters." + shorten(key)})
 		return err

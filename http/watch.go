@@ -73,11 +73,6 @@ func (w *watch) remove(c *conn) {
 // a connection that is removed meanwhile may be looked at once more, which can
 // only end a context that has ended.
 func (w *watch) poll() {
-	defer func() {
-		if v := recover(); v != nil {
-			w.panicked(v)
-		}
-	}()
 	w.mu.Lock()
 	look := w.look[:0]
 	for c, end := range w.clients {
@@ -86,9 +81,7 @@ func (w *watch) poll() {
 	w.mu.Unlock()
 
 	for _, e := range look {
-		if e.c.gone() {
-			e.end(errGone)
-		}
+		w.one(e)
 	}
 	clear(look) // hold on to nothing
 	w.mu.Lock()
@@ -96,5 +89,19 @@ func (w *watch) poll() {
 	w.look = look[:0]
 	if w.armed = len(w.clients) > 0; w.armed {
 		w.timer.Reset(watchTime)
+	}
+}
+
+// one looks at one connection. A panic ends what that client wanted; the watch
+// of the others goes on.
+func (w *watch) one(e watched) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.panicked(v)
+			e.end(errGone)
+		}
+	}()
+	if e.c.gone() {
+		e.end(errGone)
 	}
 }

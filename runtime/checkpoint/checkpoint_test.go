@@ -158,6 +158,8 @@ func TestLyingSafetensors(t *testing.T) {
 		"overlap":           {safetensors(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "overlap"},
 		"a gap":             {safetensors(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "gap"},
 		"bytes left over":   {safetensors(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8), "end at byte 4 of 8"},
+		"a name twice":      {safetensors(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4), "tensor a is there twice"},
+		"no object":         {safetensors(`[{"a":1}]`, 0), "not a JSON object"},
 		"a deep header":     {safetensors(strings.Repeat("[", 200_000), 0), "header"},
 	} {
 		if _, err := Bytes(s.data); err == nil || !strings.Contains(err.Error(), s.want) {

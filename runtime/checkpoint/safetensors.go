@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -40,8 +41,8 @@ func parseSafetensors(data []byte) (map[string]Tensor, error) {
 	if n > headerLimit || n > uint64(len(data)-8) {
 		return nil, fmt.Errorf("header of %d bytes in a file of %d", n, len(data))
 	}
-	var header map[string]json.RawMessage
-	if err := json.Unmarshal(data[8:8+n], &header); err != nil {
+	header, err := readHeader(data[8 : 8+n])
+	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	body := data[8+n:]
@@ -98,6 +99,34 @@ func parseSafetensors(data []byte) (map[string]Tensor, error) {
 		return nil, fmt.Errorf("tensors end at byte %d of %d", end, len(body))
 	}
 	return tensors, nil
+}
+
+// readHeader reads a JSON object; a name that is given twice would let two readers see different tensors.
+func readHeader(text []byte) (map[string]json.RawMessage, error) {
+	if !json.Valid(text) {
+		return nil, errors.New("not valid JSON")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
+	}
+	header := map[string]json.RawMessage{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := key.(string)
+		if _, twice := header[name]; twice {
+			return nil, fmt.Errorf("tensor %s is there twice", name)
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, err
+		}
+		header[name] = raw
+	}
+	return header, nil
 }
 
 // elements is the product of a shape; false where it overflows or a size is negative.
