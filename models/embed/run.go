@@ -77,8 +77,8 @@ func (m *Model) serve(jobs []*queue.Job) {
 			}
 		}
 		at += len(w.Texts)
-		if ended := j.Context().Err(); ended != nil {
-			j.Finish(ended)
+		if j.Context().Err() != nil {
+			j.Finish(context.Cause(j.Context()))
 			continue
 		}
 		j.Finish(err)

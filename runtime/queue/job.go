@@ -158,8 +158,12 @@ func (j *Job) Updates() <-chan struct{} {
 func (j *Job) Cancel() { j.Finish(ErrCancelled) }
 
 // Finish ends the job; the first call wins and the others do nothing. The
-// worker calls it with nil once the task's results are complete.
+// worker calls it with nil once the task's results are complete, or with the
+// error of the job's context.
 func (j *Job) Finish(err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = endOf(j.ctx) // the worker has seen the context's end before the queue has
+	}
 	q := j.q
 	q.mu.Lock()
 	if j.state > Running {

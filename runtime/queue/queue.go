@@ -333,7 +333,7 @@ func endOf(ctx context.Context) error {
 		return cause
 	case errors.Is(cause, context.DeadlineExceeded):
 		return ErrDeadline
-	case errors.Is(cause, context.Canceled):
+	case cause == nil, errors.Is(cause, context.Canceled):
 		return ErrCancelled
 	}
 	return fmt.Errorf("%w: %w", ErrCancelled, cause)

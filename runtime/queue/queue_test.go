@@ -562,3 +562,39 @@ func BenchmarkJob(b *testing.B) {
 		<-j.Done()
 	}
 }
+
+// TestTheWorkerMaySeeTheEndFirst finishes jobs with their context's error, as a
+// worker does that looks at it before the queue has heard of the end.
+func TestTheWorkerMaySeeTheEndFirst(t *testing.T) {
+	gone := fmt.Errorf("%w: gone", ErrCancelled)
+	for _, c := range []struct {
+		name  string
+		cause error
+		want  error
+		state State
+	}{
+		{"the client's own word", gone, gone, Cancelled},
+		{"a deadline by its cause", ErrDeadline, ErrDeadline, TimedOut},
+		{"a deadline", context.DeadlineExceeded, ErrDeadline, TimedOut},
+		{"a plain end", nil, ErrCancelled, Cancelled},
+	} {
+		for _, finish := range []func(*Job) error{
+			func(j *Job) error { return j.Context().Err() },
+			func(j *Job) error { return context.Cause(j.Context()) },
+		} {
+			q := New(Options{})
+			ctx, end := context.WithCancelCause(context.Background())
+			j, err := q.Submit(ctx, task(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.TryTake(1)
+			j.release() // the queue does not hear of it
+			end(c.cause)
+			j.Finish(finish(j))
+			if !errors.Is(j.Err(), c.want) || j.State() != c.state {
+				t.Errorf("%s: %v, %v", c.name, j.State(), j.Err())
+			}
+		}
+	}
+}
