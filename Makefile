@@ -20,7 +20,7 @@ run: build ## serve the built-in embedding model on port 8888
 	$(BIN) --no_redis
 
 image: build ## a container image as an OCI archive, without a daemon: bin/remote-client-server.oci.tar
-	cd bench && go run ./image -binary ../$(BIN) -version $(VERSION) -o ../$(BIN).oci.tar
+	cd bench && go run ./image -binary ../$(BIN) -version $(VERSION) -cache ../.cache/image -o ../$(BIN).oci.tar
 
 demo: build ## start it, ask it a question, show the answer, end
 	$(BIN) demo
@@ -36,7 +36,9 @@ check: # formatting, vet and staticcheck; the other systems compile
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt the files above"; exit 1; }
 	go vet $(PACKAGES)
 	cd bench && go vet ./...
+	cd bench/deploy && go vet ./...
 	go run $(STATICCHECK) $(PACKAGES)
+	cd bench && go run $(STATICCHECK) ./...
 	GOARCH=arm64 go vet $(PACKAGES)
 	GOOS=linux GOARCH=arm64 go build -o /dev/null .
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null .
@@ -60,6 +62,7 @@ soak: build # mixed load, then memory, goroutines and descriptors are looked at;
 
 clients: build # the binary against real clients; the claims about peers that need no peer at hand
 	cd bench && go test ./...
+	cd bench/deploy && go test ./...
 
 fuzz: ## fuzz every parser for 30 seconds each
 	@for p in $$(go list $(PACKAGES)); do \

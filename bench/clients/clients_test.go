@@ -1,186 +1,197 @@
-// Package clients runs real clients against the real binary: openai-go in this process, openai-python in its own.
+// Package clients runs real clients against the real binary: openai-go in this
+// process, openai-python, openai-node, curl and a Python reader of event
+// streams in their own.
 package clients
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
+	"remote-client-server/bench/contract/server"
 )
 
-var base string // http://127.0.0.1:port
+func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
 
-func TestMain(m *testing.M) {
-	code, err := serve(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+// key is the only API key of the servers that ask for one.
+const key = "sk-correct-horse"
+
+// missing ends a test for want of a program: under CI that is a failure.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal("there is no " + what + ": run .ci/tools")
 	}
-	os.Exit(code)
+	t.Skip("there is no " + what + ": `make test` installs it where it can")
 }
 
-// serve runs the tests against a binary built for them, and ends it by SIGTERM.
-func serve(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "clients")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "remote-client-server")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	server := exec.Command(binary, "--host", "127.0.0.1", "--port", "0", "--no_redis", "--log_format", "text")
-	log, err := server.StderrPipe()
-	if err != nil {
-		return 1, err
-	}
-	if err := server.Start(); err != nil {
-		return 1, err
-	}
-	address, lines := make(chan string, 1), bufio.NewScanner(log)
-	go func() {
-		for lines.Scan() {
-			if m := regexp.MustCompile(`msg=listening address=(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
-				address <- m[1]
-			}
-			fmt.Fprintln(os.Stderr, lines.Text())
-		}
-	}()
-	select {
-	case a := <-address:
-		base = "http://" + a
-	case <-time.After(20 * time.Second):
-		server.Process.Kill()
-		return 1, errors.New("the server does not say where it listens")
-	}
-	if err := ready(); err != nil {
-		server.Process.Kill()
-		return 1, err
-	}
-	code := m.Run()
-	server.Process.Signal(syscall.SIGTERM)
-	if err := server.Wait(); err != nil {
-		return 1, fmt.Errorf("after SIGTERM: %w", err)
-	}
-	return code, nil
+// driver is a client in another language: a program that is told the address of
+// a server and which of its parts to play, and fails with a trace.
+type driver struct {
+	name string
+	find func(t *testing.T) []string
 }
 
-func ready() error {
-	for range 200 {
-		res, err := http.Get(base + "/api/health")
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode == 200 {
-				return nil
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return errors.New("the server does not become ready")
-}
-
-func cosine(a, b []float64) float64 {
-	dot, x, y := 0.0, 0.0, 0.0
-	for i := range a {
-		dot, x, y = dot+a[i]*b[i], x+a[i]*a[i], y+b[i]*b[i]
-	}
-	return dot / math.Sqrt(x*y)
-}
-
-func TestOpenAIGo(t *testing.T) {
-	ctx := context.Background()
-	for _, prefix := range []string{"/v1", "/openai/v1", "/api"} {
-		client := openai.NewClient(option.WithBaseURL(base+prefix), option.WithAPIKey("EMPTY"), option.WithMaxRetries(0))
-		res, err := client.Embeddings.New(ctx, openai.EmbeddingNewParams{
-			Model: "any",
-			Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"I forgot my password.", "How do I reset my login?", "Fry the onions in butter."}},
-		})
+var drivers = []driver{
+	{"openai-python", func(t *testing.T) []string {
+		python, err := filepath.Abs("../../.venv/bin/python")
 		if err != nil {
-			t.Fatalf("%s: %v", prefix, err)
+			t.Fatal(err)
 		}
-		if len(res.Data) != 3 || res.Usage.PromptTokens == 0 || res.Data[2].Index != 2 {
-			t.Fatalf("%s: %d vectors, usage %+v", prefix, len(res.Data), res.Usage)
+		if exec.Command(python, "-c", "import openai").Run() != nil {
+			missing(t, "Python with the openai package in .venv")
 		}
-		v := res.Data
-		if near, far := cosine(v[0].Embedding, v[1].Embedding), cosine(v[0].Embedding, v[2].Embedding); near < far+0.2 {
-			t.Errorf("%s: related sentences at %.2f, unrelated ones at %.2f", prefix, near, far)
+		return []string{python, "client.py"}
+	}},
+	{"openai-node", func(t *testing.T) []string {
+		node, err := exec.LookPath("node")
+		if err != nil {
+			missing(t, "node")
+		}
+		if _, err := os.Stat("node_modules/openai"); err != nil {
+			missing(t, "openai-node in bench/clients/node_modules")
+		}
+		return []string{node, "client.cjs"}
+	}},
+}
+
+// play lets the client play its part against a server; heard, if set, is given
+// each line that the client prints.
+func (d *driver) play(t *testing.T, part, base string, heard func(line string)) {
+	t.Helper()
+	args := d.find(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], append(args[1:], part, base, key)...)
+	var told bytes.Buffer
+	cmd.Stderr = &told
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if heard != nil {
+			heard(lines.Text())
 		}
 	}
-	client := openai.NewClient(option.WithBaseURL(base+"/v1"), option.WithAPIKey("EMPTY"), option.WithMaxRetries(0))
-	models, err := client.Models.List(ctx)
-	if err != nil || len(models.Data) != 1 {
-		t.Errorf("models: %v, %v", models, err)
-	}
-	short, err := client.Embeddings.New(ctx, openai.EmbeddingNewParams{
-		Model: "any", Dimensions: openai.Int(32), Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("a short vector")},
-	})
-	if err != nil || len(short.Data[0].Embedding) != 32 {
-		t.Errorf("dimensions: %v", err)
-	}
-	_, err = client.Embeddings.New(ctx, openai.EmbeddingNewParams{
-		Model: "any", Dimensions: openai.Int(1 << 20), Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("x")},
-	})
-	var fault *openai.Error
-	if !errors.As(err, &fault) || fault.StatusCode != 400 || fault.Param != "dimensions" {
-		t.Errorf("too many dimensions: %v", err)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v\n%s", d.name, err, told.String())
 	}
 }
 
-func TestOpenAIPython(t *testing.T) {
-	python, err := filepath.Abs("../../.venv/bin/python")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if exec.Command(python, "-c", "import openai").Run() != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Python with the openai package in .venv: run .ci/tools")
-		}
-		t.Skip("there is no Python with the openai package in .venv: `make test` installs it where it can")
-	}
-	out, err := exec.Command(python, "client.py", base).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// parts are what every client of OpenAI's API does, and on which server.
+// "loading" is played in TestLoading.
+var parts = []struct {
+	name  string
+	flags []string
+}{
+	{"answers", nil},
+	{"errors", nil},
+	{"cancel", []string{"--threads", "1"}},
+	{"key", []string{"--api_key", key}},
+	{"busy", []string{"--queue_size", "1", "--threads", "1"}},
+	{"timeout", []string{"--job_timeout", "0.2", "--threads", "1"}},
+}
+
+// TestOpenAI plays every part with every client of OpenAI's API.
+func TestOpenAI(t *testing.T) {
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			s := server.Start(t, true, p.flags...)
+			t.Run("openai-go", func(t *testing.T) { inGo[p.name](t, s) })
+			for _, d := range drivers {
+				t.Run(d.name, func(t *testing.T) { d.play(t, p.name, s.Base, nil) })
+			}
+		})
 	}
 }
 
-func TestCurl(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no curl: run .ci/tools")
+// long is work that takes seconds: tokens enough for the client's next step to
+// come while it runs.
+func long() []string {
+	texts := make([]string, 2048)
+	for i := range texts {
+		texts[i] = strings.Repeat("the quick brown fox ", 30)
+	}
+	return texts
+}
+
+// job is what /api/jobs/{id} tells.
+type job struct {
+	ID      string
+	Request string `json:"request_id"`
+	State   string
+	Waited  float64 `json:"waited_seconds"`
+}
+
+// find asks for a job by the id of its request; without a state it is unknown.
+func find(t *testing.T, s *server.Server, request string) job {
+	t.Helper()
+	var j job
+	if a := s.Do(t, server.Request{Path: "/api/jobs/" + request}); a.Status == 200 {
+		if err := json.Unmarshal(a.Body, &j); err != nil {
+			t.Fatal(err)
 		}
-		t.Skip("there is no curl on this machine")
 	}
-	// the line that the README gives
-	out, err := exec.Command(curl, "-s", base+"/v1/embeddings", "-H", "Content-Type: application/json", "-d",
-		`{"input": ["How do I reset my password?", "I forgot my login"]}`).Output()
-	if err != nil || !strings.Contains(string(out), `"object":"embedding"`) {
-		t.Errorf("%v: %.200s", err, out)
-	}
-	res, err := http.Get(base + "/metrics")
-	if err != nil {
+	return j
+}
+
+// live lists the jobs that have not ended.
+func live(t *testing.T, s *server.Server) []job {
+	t.Helper()
+	var list struct{ Jobs []job }
+	if err := json.Unmarshal(s.Do(t, server.Request{Path: "/api/jobs"}).Body, &list); err != nil {
 		t.Fatal(err)
 	}
+	return list.Jobs
+}
+
+// post sends JSON and returns the answer's body as a stream.
+func post(ctx context.Context, url string, body any, header ...string) (*http.Response, *bufio.Scanner, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, "POST", url, bytes.NewReader(b))
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	for _, line := range header {
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok {
+			return nil, nil, fmt.Errorf("%q is no header", line)
+		}
+		r.Header.Set(name, value)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return res, bufio.NewScanner(res.Body), nil
+}
+
+// read returns an answer's body.
+func read(t *testing.T, res *http.Response) string {
+	t.Helper()
 	defer res.Body.Close()
-	page, err := io.ReadAll(res.Body)
-	if err != nil || !strings.Contains(string(page), "\nmodelserver_queue_size 0") {
-		t.Errorf("metrics: %v\n%.300s", err, page)
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(b)
 }
