@@ -65,10 +65,9 @@ func bench(c *config, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// measure runs texts of so many tokens. The ids are arbitrary: time does not
-// depend on them.
-func measure(ctx context.Context, m *embed.Model, texts, tokens int) ([]time.Duration, error) {
-	var work []embed.Text
+// arbitrary is texts of so many tokens whatever they mean: time does not depend
+// on the ids.
+func arbitrary(m *embed.Model, texts, tokens int) (work []embed.Text, err error) {
 	for i := range texts {
 		ids := make([]int32, tokens)
 		for j := range ids {
@@ -79,6 +78,15 @@ func measure(ctx context.Context, m *embed.Model, texts, tokens int) ([]time.Dur
 			return nil, err
 		}
 		work = append(work, t)
+	}
+	return work, nil
+}
+
+// measure runs texts of so many tokens.
+func measure(ctx context.Context, m *embed.Model, texts, tokens int) ([]time.Duration, error) {
+	work, err := arbitrary(m, texts, tokens)
+	if err != nil {
+		return nil, err
 	}
 	var times []time.Duration
 	for begin := time.Now(); len(times) <= benchRuns && (len(times) < 3 || time.Since(begin) < benchTime); {

@@ -13,6 +13,7 @@ import (
 
 	"remote-client-server/models/embed"
 	"remote-client-server/runtime"
+	"remote-client-server/runtime/queue"
 )
 
 // loaded is a model on its device, without a server.
@@ -80,6 +81,28 @@ func check(c *config, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout, "ok")
 	return exitOK
+}
+
+// calibrate measures a short and a longer input, so that the first clients are
+// told true times. A model for which that would delay the start goes without.
+func calibrate(ctx context.Context, m *embed.Model, q *queue.Queue) error {
+	const patience = 100 * time.Millisecond
+	for _, tokens := range []int{8, 64} {
+		w, err := arbitrary(m, 1, min(tokens, m.Info().MaxTokens))
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if _, err := m.Run(ctx, w, embed.Options{}); err != nil {
+			return err
+		}
+		took := time.Since(start)
+		q.Measured(tokens, took)
+		if took > patience {
+			break
+		}
+	}
+	return nil
 }
 
 // canary computes one text. Weights that are not numbers, or that overflow on

@@ -278,7 +278,7 @@ func (r *checker) model(c *config) {
 	if id := strings.TrimSpace(r.ModelID); c.repoID == "" && strings.Contains(id, "/") {
 		c.repoID = id
 	}
-	if c.repoID != "" && !repo.MatchString(c.repoID) {
+	if c.repoID != "" && (!repo.MatchString(c.repoID) || hub.CheckRepo(c.repoID) != nil) {
 		r.fault("model_repo_id", "%q is no repository like owner/name", c.repoID)
 	}
 	files := strings.TrimSpace(r.ModelFiles)

@@ -195,6 +195,14 @@ func healthOf(t *testing.T, url string) *exec.Cmd {
 	return program(t, "health --port "+port)
 }
 
+func TestHealthOfAStranger(t *testing.T) {
+	s := httptest.NewServer(nethttp.NotFoundHandler())
+	defer s.Close()
+	if out, err := healthOf(t, s.URL).CombinedOutput(); err == nil || !strings.Contains(string(out), "is not this server") || strings.Contains(string(out), "page not found") {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
 // end stops the program in order.
 func (s *started) end(t *testing.T) {
 	t.Helper()

@@ -352,10 +352,10 @@ var goroutines = map[string]string{
 	"runtime/cpu/pool.go newPool":     "passed on to the worker",
 	"runtime/queue/job.go begin":      "only ends the job",
 	"runtime/queue/queue.go Submit":   "only ends the job",
-	"serve.go serve":                  "only waits for the second signal",
 	"serve.go open":                   "TestFault49_Guard",
 	"serve.go live":                   "TestFault49_Guard",
 	"serve.go load":                   "TestFault49_Guard, TestFault49_Worker",
+	"serve.go endings":                "none of its own: it waits for signals and ends contexts",
 	"status/redis.go newRedis":        "logged, and the goroutine goes on",
 }
 

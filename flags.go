@@ -161,6 +161,9 @@ func readLine(args []string, stdout, stderr io.Writer) (l *line, err error) {
 		}
 		for _, env := range f.Envs {
 			if v, ok := os.LookupEnv(env); ok && strings.TrimSpace(v) == "" {
+				if v != "" && strings.HasPrefix(f.Name, "api_key") { // a secret that got lost on its way
+					l.faults = append(l.faults, fmt.Sprintf("%s: holds nothing but blanks, and the server would be open", env))
+				}
 				os.Unsetenv(env)
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -29,8 +30,13 @@ func health(c *config, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "health:", err)
 		return exitStart
 	}
-	fmt.Fprintf(stdout, "%s\n", body)
-	if status != fasthttp.StatusOK {
+	var answer struct{ Ready *bool }
+	if json.Unmarshal(body, &answer) != nil || answer.Ready == nil {
+		fmt.Fprintf(stderr, "health: what answers on port %d with status %d is not this server\n", c.port, status)
+		return exitStart
+	}
+	fmt.Fprintf(stdout, "{\"ready\":%v}\n", *answer.Ready)
+	if !*answer.Ready {
 		return exitStart
 	}
 	return exitOK

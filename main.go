@@ -2,7 +2,7 @@
 //
 // Exit codes: 0 after SIGTERM or SIGINT once the admitted jobs have ended and
 // their answers are taken, 1 for a failed start, a port in use or a drain that
-// its limit cut short, 2 for wrong flags or environment variables, 3 for a lost
+// its limit or a second signal cut short, 2 for wrong flags or environment variables, 3 for a lost
 // device.
 package main
 

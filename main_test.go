@@ -281,6 +281,12 @@ func TestFault55_AllFaultsAtOnce(t *testing.T) {
 			t.Errorf("%s threads: %v", n, faults)
 		}
 	}
+	if _, faults := read(t, "", "API_KEY= "); len(faults) != 1 || !strings.HasPrefix(faults[0], "API_KEY: holds nothing but blanks") {
+		t.Errorf("a blank key: %v", faults)
+	}
+	if _, faults := read(t, "--model a --model_type embed --model_repo_id o/a--b"); len(faults) != 1 || !strings.HasPrefix(faults[0], "--model_repo_id") {
+		t.Errorf("a repository's name that the Hub does not have: %v", faults)
+	}
 	if _, faults := read(t, "--model a"); len(faults) != 1 || !strings.HasPrefix(faults[0], "--model_type: is required") {
 		t.Errorf("a model without a type: %v", faults)
 	}
@@ -541,6 +547,29 @@ func (s *started) stream(t *testing.T, texts []string, word string) *bufio.Reade
 }
 
 // TestDrainCutShort ends the program while a job runs, and gives it no time.
+// TestSecondSignal cuts the wait short: the jobs are cancelled and their clients
+// are told.
+func TestSecondSignal(t *testing.T) {
+	s := start(t, "--drain_timeout 1h")
+	s.until(t, "try it")
+	r := s.busy(t)
+	for _, said := range []string{"draining", "some requests were cut short"} {
+		if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		s.until(t, said)
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil || !strings.Contains(string(rest), `"status": "cancelled"`) {
+		t.Errorf("%v %s", err, rest)
+	}
+	s.until(t, "ended")
+	s.Wait()
+	if code := s.ProcessState.ExitCode(); code != exitCut {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestDrainCutShort(t *testing.T) {
 	s := start(t, "--drain_timeout 0")
 	s.until(t, "try it")

@@ -32,20 +32,16 @@ func serve(c *config, stdout, stderr io.Writer) int {
 	}
 	// A server outlives its terminal, and whoever read its log or its output.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
+	ctx, hurry := endings()
 	h, err := open(c, stderr)
 	if err != nil {
 		slog.Error("cannot listen", "error", err)
 		return exitStart
 	}
+	h.hurry = hurry
 	if len(c.keys) == 0 && !onlyHere(h.address) {
 		slog.Info("no API key is set: whoever reaches the port may ask", "flag", "--api_key")
 	}
-	go func() { // a second signal ends the program at once
-		<-ctx.Done()
-		stop()
-	}()
 	slog.Info("listening", "address", h.address, "version", build())
 	return h.live(ctx, func() {
 		try := h.curl()
@@ -60,6 +56,24 @@ func serve(c *config, stdout, stderr io.Writer) int {
 	})
 }
 
+// endings are the contexts that the first and the second SIGTERM or SIGINT end:
+// of serving, and of the wait for running jobs. A third one ends the program at
+// once.
+func endings() (serving, waiting context.Context) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	serving, first := context.WithCancel(context.Background())
+	waiting, second := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		first()
+		<-signals
+		signal.Stop(signals)
+		second()
+	}()
+	return serving, waiting
+}
+
 // house is a running server with its queue and, later, its model.
 type house struct {
 	config  *config
@@ -69,6 +83,7 @@ type house struct {
 	redis   *status.Redis // or nil
 	stderr  io.Writer
 	address string
+	hurry   context.Context // ends when running jobs are not waited for any more
 	started time.Time
 	fetched atomic.Pointer[hub.Progress]    // of a download
 	backend atomic.Pointer[runtime.Backend] // once there is one
@@ -87,7 +102,7 @@ func (o observer) Generation() { o.redis.Generation() }
 
 // open builds the floors and listens.
 func open(c *config, stderr io.Writer) (*house, error) {
-	h := &house{config: c, stderr: stderr, started: time.Now(), served: make(chan error, 1), worked: make(chan error, 1)}
+	h := &house{config: c, stderr: stderr, hurry: context.Background(), started: time.Now(), served: make(chan error, 1), worked: make(chan error, 1)}
 	h.queue = queue.New(queue.Options{
 		Jobs:    c.queueSize,
 		Cost:    c.queueTokens,
@@ -232,7 +247,7 @@ const exitCut = 1
 // drain lets the admitted jobs finish and their clients take the answers.
 func (h *house) drain() error {
 	slog.Info("draining", "waiting", h.queue.Waiting(), "limit", h.config.drainTimeout.String())
-	limit, cancel := context.WithTimeout(context.Background(), h.config.drainTimeout)
+	limit, cancel := context.WithTimeout(h.hurry, h.config.drainTimeout)
 	defer cancel()
 	err := h.server.Drain(limit)
 	if err != nil {
@@ -272,6 +287,9 @@ func (h *house) load(ctx context.Context) error {
 	b, m, err := c.loadEmbed()
 	if err == nil {
 		err = c.notFinite(canary(ctx, m))
+	}
+	if err == nil {
+		err = calibrate(ctx, m, h.queue)
 	}
 	if err != nil {
 		h.server.SetPhase(failure(err))

@@ -30,25 +30,22 @@ func (e *entry) status() queue.Status {
 	return e.last
 }
 
-// register finds jobs by their ids and by those of their requests. Of several
-// with one request id the latest is found.
+// register finds jobs by their ids and by those of their requests.
 type register struct {
 	mu    sync.Mutex
 	live  map[string]*entry // by the job's id
-	named map[string]*entry // by the request's id
 	ended []*entry          // a ring
 	next  int               // of ended
 }
 
 func newRegister() *register {
-	return &register{live: make(map[string]*entry), named: make(map[string]*entry)}
+	return &register{live: make(map[string]*entry)}
 }
 
 func (r *register) add(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[e.job.ID()] = e
-	r.named[e.request] = e
 }
 
 // end remembers the job's last status. It is called once for each job.
@@ -60,9 +57,6 @@ func (r *register) end(j *queue.Job) {
 		return
 	}
 	delete(r.live, j.ID())
-	if r.named[e.request] == e {
-		delete(r.named, e.request)
-	}
 	e = &entry{request: e.request, route: e.route, last: j.Status()}
 	if len(r.ended) < remembered {
 		r.ended = append(r.ended, e)
@@ -72,14 +66,21 @@ func (r *register) end(j *queue.Job) {
 	r.next = (r.next + 1) % remembered
 }
 
-// find looks a job up, those that have ended last.
+// find looks a job up by its own or its request's id. A live one wins over one
+// that has ended, and then the latest wins.
 func (r *register) find(id string) (entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range []map[string]*entry{r.live, r.named} {
-		if e := m[id]; e != nil {
-			return *e, true
+	found := r.live[id]
+	if found == nil {
+		for job, e := range r.live { // ids of jobs are in the order of their creation
+			if e.request == id && (found == nil || job > found.job.ID()) {
+				found = e
+			}
 		}
+	}
+	if found != nil {
+		return *found, true
 	}
 	for i := range r.ended { // the newest first
 		e := r.ended[(r.next+len(r.ended)-1-i)%len(r.ended)]

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"remote-client-server/runtime/queue"
 )
@@ -43,6 +44,7 @@ func (h *house) later(path, body string, headers ...string) chan answer {
 
 func TestJobs(t *testing.T) {
 	h := open(t)
+	h.q.Measured(10, 10*time.Millisecond)
 	entered, release := h.gate()
 	defer release()
 	running := h.later("/v1/embeddings", `{"input":"abc"}`, "X-Request-Id: runs")
@@ -164,8 +166,31 @@ func TestRegisterForgets(t *testing.T) {
 			t.Fatalf("job %d: %+v", i, e)
 		}
 	}
-	if len(r.live)+len(r.named) > 0 {
-		t.Errorf("%d live, %d named", len(r.live), len(r.named))
+	if len(r.live) > 0 {
+		t.Errorf("%d live", len(r.live))
+	}
+}
+
+// TestOneIDForSeveralRequests cancels them one after the other, the latest
+// first.
+func TestOneIDForSeveralRequests(t *testing.T) {
+	h := open(t)
+	entered, release := h.gate()
+	defer release()
+	first := h.later("/v1/embeddings", one, "X-Request-Id: same")
+	<-entered
+	second := h.later("/v1/embeddings", one, "X-Request-Id: same")
+	eventually(t, "both are entered", func() bool { j, _ := h.jobNow("same"); return j.State == "waiting" })
+	for _, c := range []chan answer{second, first} {
+		if a := h.do("DELETE", "/api/jobs/same", ""); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := <-c; a.status != 503 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if a := h.do("DELETE", "/api/jobs/same", ""); a.status != 409 {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 

@@ -34,8 +34,9 @@ type RedisOptions struct {
 //
 // Generations are counted in memory and one goroutine tells Redis, in one
 // command for as many as have come since the one before. So nothing is lost
-// while Redis is away, refuses, or has lost the entry: the count waits until
-// it can be added. A command whose answer did not come in time may have been
+// while Redis is away or refuses: the count waits until it can be added. What
+// Redis has no entry for is counted nowhere: an entry that is made later is
+// another deployment's. A command whose answer did not come in time may have been
 // carried out and is repeated all the same, so its count may be added twice.
 //
 // A host that cannot be resolved is as good as no Redis: nothing is written
@@ -246,7 +247,7 @@ func (r *Redis) deliver() {
 	retry := r.pace.retry
 	err := r.try(r.ping) // for State and the log
 	for {
-		if err == nil {
+		if err == nil || errors.Is(err, errNoEntry) {
 			retry = r.pace.retry
 			if !r.await() {
 				return
@@ -335,10 +336,10 @@ func (r *Redis) tell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.pending.Add(-n)
 	if found == 0 {
 		return errNoEntry
 	}
-	r.pending.Add(-n)
 	return nil
 }
 

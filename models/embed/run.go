@@ -66,7 +66,7 @@ func (m *Model) serve(jobs []*queue.Job) {
 	anyone := func() bool {
 		return slices.ContainsFunc(jobs, func(j *queue.Job) bool { return j.Context().Err() == nil })
 	}
-	vectors, err := m.run(anyone, texts)
+	vectors, err := m.run(anyone, texts, jobs[0].Progress)
 	at := 0
 	for _, j := range jobs {
 		w := j.Task().(*Work)
@@ -87,7 +87,7 @@ func (m *Model) serve(jobs []*queue.Job) {
 
 // Run computes the vectors of some texts on the calling goroutine.
 func (m *Model) Run(ctx context.Context, texts []Text, o Options) ([][]float32, error) {
-	vectors, err := m.run(func() bool { return ctx.Err() == nil }, texts)
+	vectors, err := m.run(func() bool { return ctx.Err() == nil }, texts, func(int) {})
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,8 @@ func (m *Model) Run(ctx context.Context, texts []Text, o Options) ([][]float32, 
 }
 
 // run computes raw vectors, as many texts at a time as the device wants together, and goes on only while someone waits.
-func (m *Model) run(wanted func() bool, texts []Text) ([][]float32, error) {
+// done is told the tokens of each of these batches but the last.
+func (m *Model) run(wanted func() bool, texts []Text, done func(tokens int)) ([][]float32, error) {
 	budget := m.backend.Props().BatchTokens
 	vectors := make([][]float32, 0, len(texts))
 	for len(texts) > 0 {
@@ -112,7 +113,9 @@ func (m *Model) run(wanted func() bool, texts []Text) ([][]float32, error) {
 			return nil, err
 		}
 		vectors = append(vectors, v...)
-		texts = texts[n:]
+		if texts = texts[n:]; len(texts) > 0 {
+			done(tokens)
+		}
 	}
 	return vectors, nil
 }

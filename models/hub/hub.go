@@ -74,7 +74,7 @@ func (s Settings) Fetch(ctx context.Context, r Request) (*Result, error) {
 }
 
 func (f *fetch) check() error {
-	if err := checkRepo(f.r.Repo); err != nil {
+	if err := CheckRepo(f.r.Repo); err != nil {
 		return err
 	}
 	if err := checkRevision(f.rev); err != nil {

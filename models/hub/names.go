@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// checkRepo refuses what no repository is called: "name" or "org/name" of
+// CheckRepo refuses what no repository is called: "name" or "org/name" of
 // ASCII letters, digits, "_", "-" and ".".
-func checkRepo(repo string) error {
+func CheckRepo(repo string) error {
 	bad := func(why string) error {
 		return fmt.Errorf("%w: repository id %q %s", ErrRequest, clip(repo), why)
 	}

@@ -274,7 +274,7 @@ func (c *choice) ner() error {
 	if c.src.has("tokenizer_config.json") && len(config.Encoder) > 0 && string(config.Encoder) != "null" {
 		return nil
 	}
-	if err := checkRepo(config.Model); err != nil {
+	if err := CheckRepo(config.Model); err != nil {
 		return fmt.Errorf("gliner_config.json: model_name: %w", err)
 	}
 	c.base = config.Model

@@ -153,6 +153,17 @@ func (j *Job) Updates() <-chan struct{} {
 	return j.updates
 }
 
+// Progress tells the queue that the worker has done so much of the cost of the
+// batch that this job runs in. What a batch tells of its parts makes estimates
+// true from its first part on.
+func (j *Job) Progress(cost int) {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	if j.started {
+		j.q.pace.progress(time.Now(), cost)
+	}
+}
+
 // Cancel ends the job with ErrCancelled. A waiting job leaves the line at
 // once; the worker learns of a running one's end from its context.
 func (j *Job) Cancel() { j.Finish(ErrCancelled) }

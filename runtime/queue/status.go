@@ -77,6 +77,14 @@ func (j *Job) status(now time.Time, position, ahead int) Status {
 	return s
 }
 
+// Measured tells the queue how long work of this cost took outside of it, so
+// that the first estimates have something to rest on.
+func (q *Queue) Measured(cost int, took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace.sample(cost, took)
+}
+
 // Full says whether a job that comes now is refused, whatever it costs. A
 // caller that asks first is spared the preparation of a job in vain; Submit
 // still decides.

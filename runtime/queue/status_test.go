@@ -11,7 +11,8 @@ func TestStatusesFollowTheLine(t *testing.T) {
 	q := New(Options{})
 	first, second, third := submit(t, q, 10), submit(t, q, 50), submit(t, q, 100)
 	q.TryTake(0) // takes the head alone
-	q.pace = pace{rate: 100}
+	q.pace = pace{}
+	q.pace.sample(100, time.Second)
 	list := q.Statuses()
 	if len(list) != 3 {
 		t.Fatalf("%d jobs are live, want 3", len(list))
