@@ -21,6 +21,7 @@ type entry struct {
 	route   string
 	job     *queue.Job // nil once it has ended
 	last    queue.Status
+	turn    uint64 // counts entries
 }
 
 func (e *entry) status() queue.Status {
@@ -36,6 +37,7 @@ type register struct {
 	live  map[string]*entry // by the job's id
 	ended []*entry          // a ring
 	next  int               // of ended
+	turns uint64            // entries so far
 }
 
 func newRegister() *register {
@@ -45,6 +47,8 @@ func newRegister() *register {
 func (r *register) add(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.turns++
+	e.turn = r.turns
 	r.live[e.job.ID()] = e
 }
 
@@ -73,8 +77,8 @@ func (r *register) find(id string) (entry, bool) {
 	defer r.mu.Unlock()
 	found := r.live[id]
 	if found == nil {
-		for job, e := range r.live { // ids of jobs are in the order of their creation
-			if e.request == id && (found == nil || job > found.job.ID()) {
+		for _, e := range r.live {
+			if e.request == id && (found == nil || e.turn > found.turn) {
 				found = e
 			}
 		}
