@@ -514,13 +514,14 @@ func TestRedisCloseDelivers(t *testing.T) {
 }
 
 func TestRedisCloseWaitsForRedisAndGivesUp(t *testing.T) {
-	s := newRedisServer(t)
+	s := newRedisServer(t).start()
+	s.entry()
+	s.kill()
 	r, _ := openRedis(t, RedisOptions{Address: s.address})
 	generate(r, some)
 	closed := make(chan error)
 	go func() { closed <- r.Close(context.Background()) }()
 	s.start()
-	s.entry()
 	if err := <-closed; err != nil {
 		t.Error("it came back in time:", err)
 	}
