@@ -342,6 +342,8 @@ func TestFault49_Guard(t *testing.T) {
 // goroutines are all the places where this module starts a goroutine, with what
 // a panic in it comes to.
 var goroutines = map[string]string{
+	"cuda/device.go Start":            "an error of the start, or of the job",
+	"cuda/emu/device.go Run":          "an error of the launch",
 	"http/drain.go hangUp":            "TestFault49_Drain",
 	"http/listen.go refuse":           "TestFault49_Refusal",
 	"http/watch.go newWatch":          "TestFault49_WatchPoll",

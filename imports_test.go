@@ -34,6 +34,7 @@ var floors = []struct {
 	{"runtime/checkpoint", []string{"runtime"}},
 	{"runtime/queue", nil},
 	{"runtime", nil},
+	{"cuda", nil}, // it knows nothing of tensors
 }
 
 // testsMay are imports that only tests have.
