@@ -103,8 +103,12 @@ func overheadOfOne(s *target.Server, length time.Duration) ([]report.Measure, er
 	)
 	var trips, over, inside, waited []float64 // milliseconds
 	before, err := c.Metrics()
-	for n, end := 0, time.Now().Add(length); err == nil && (n <= warmUp || time.Now().Before(end)); n++ {
+	var end time.Time // the length counts from the first request that does
+	for n := 0; err == nil && (n <= warmUp+1 || time.Now().Before(end)); n++ {
 		started := time.Now()
+		if n == warmUp {
+			end = started.Add(length)
+		}
 		var a target.Answer
 		a, err = c.Do(embedOne)
 		trip := time.Since(started).Seconds() * 1e3
