@@ -9,7 +9,7 @@ import (
 	"remote-client-server/cuda/emu"
 )
 
-const double = `.version 7.0
+const doublePTX = `.version 7.0
 .target sm_80
 .address_size 64
 .visible .entry double(.param .u64 x, .param .u32 n)
@@ -34,7 +34,7 @@ DONE:
 func Example() {
 	target, _ := emu.ParseTarget("sm_80")
 	device := emu.NewDevice(target)
-	module, err := emu.Parse([]byte(double))
+	module, err := emu.Parse([]byte(doublePTX))
 	if err != nil {
 		panic(err)
 	}

@@ -195,10 +195,11 @@ func (d *decoder) address(a arg, bk bank) int32 {
 	return d.b.special(bk, fmt.Sprintf("&%d %s", a.off, a.v.name))
 }
 
-// pred makes *p the predicate of a source and *neg whether it is negated; `true` and `false` literals are constants.
+// pred makes *p the predicate of a source and *neg whether it is negated; the literals 0, 1 and -1 (true as LLVM writes
+// it) are constants.
 func (d *decoder) pred(a arg, p *int32, neg *bool) {
-	if a.kind == argImm && a.num <= 1 {
-		d.add(p, d.b.special(bankPred, fmt.Sprintf("#%d", a.num)), false)
+	if a.kind == argImm && a.num+1 <= 2 {
+		d.add(p, d.b.special(bankPred, fmt.Sprintf("#%d", min(a.num, 1))), false)
 		return
 	}
 	if a.kind != argReg || d.b.regs[a.reg].bank != bankPred {

@@ -21,13 +21,19 @@ const (
 	maxTx       = 1<<20 - 1
 )
 
-// mbarAt finds an initialised mbarrier, or faults.
+// mbarAt finds an initialised mbarrier, or faults. The init must have happened before: it is the last write there.
 func (w *warp) mbarAt(l int, addr uint64) *mbar {
-	c, _ := w.sharedAt(l, addr, 8, 8)
+	c, off := w.sharedAt(l, addr, 8, 8)
 	for _, b := range c.mbars {
-		if b.addr == uint32(addr) && b.valid {
-			return b
+		if b.addr != uint32(addr) || !b.valid {
+			continue
 		}
+		if c.races.on && c == w.cta {
+			if rec := &c.races.writes[off>>2]; rec.seg > w.floor && !w.ordered(rec.seg, rec.actor, rec.lane, l) {
+				w.raceFault(l, uint32(off)>>2, rec, "uses the mbarrier at")
+			}
+		}
+		return b
 	}
 	w.fail(BadBarrier, l, "no mbarrier at shared byte %d: it was never initialised, or is no longer", addr)
 	return nil

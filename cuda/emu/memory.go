@@ -2,6 +2,7 @@ package emu
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,21 @@ func (m *Memory) Fill(addr uint64, b byte, n int) error {
 		d[i] = b
 	}
 	a.mark(off, n)
+	return nil
+}
+
+// Fill32 sets n words of 4 bytes to v, little-endian.
+func (m *Memory) Fill32(addr uint64, v uint32, n int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, off, err := m.host("fill", addr, 4*n)
+	if err != nil {
+		return err
+	}
+	for d := a.data[off : off+uint64(4*n)]; len(d) > 0; d = d[4:] {
+		binary.LittleEndian.PutUint32(d, v)
+	}
+	a.mark(off, 4*n)
 	return nil
 }
 

@@ -284,6 +284,7 @@ func TestIntegerInstructions(t *testing.T) {
 		{"set.gt.u32.s32 $d, $a, $b;", "www", func(a, b, _ uint64) uint64 { return -b2i(s(a) > s(b)) }},
 		{"and.pred $d, $a, !$b;", "ppp", func(a, b, _ uint64) uint64 { return a & (1 - b) }},
 		{"not.pred $d, $a;", "pp", func(a, _, _ uint64) uint64 { return 1 - a }},
+		{"mov.pred %p7, -1; and.pred $d, $a, %p7;", "pp", func(a, _, _ uint64) uint64 { return a }},
 		{"mov.b32 $d, {$a, $b};", "whh", func(a, b, _ uint64) uint64 { return a | b<<16 }},
 		{"mov.b64 {%r20, $d}, $a;", "wl", func(a, _, _ uint64) uint64 { return a >> 32 }},
 		{"cvt.s32.s8 $d, $a;", "ww", func(a, _, _ uint64) uint64 { return uint64(int64(int8(a))) }},
