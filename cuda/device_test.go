@@ -174,8 +174,8 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestCUDAFault48_AKernelThatHangs is a kernel that never ends: who waits is told, and the device is lost.
-func TestCUDAFault48_AKernelThatHangs(t *testing.T) {
+// TestFault48_AKernelThatHangs is a kernel that never ends: who waits is told, and the device is lost.
+func TestFault48_AKernelThatHangs(t *testing.T) {
 	p, d := started(t)
 	defer d.Close()
 	p.busy = -1000

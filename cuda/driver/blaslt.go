@@ -173,7 +173,7 @@ func (b *BlasLt) Close() error {
 // Matmul is a product that is ready to run.
 type Matmul struct {
 	blas    *BlasLt
-	spec    MatmulSpec
+	spec    cuda.MatmulSpec
 	desc    uintptr
 	w, x, y uintptr // layouts
 	pin     runtime.Pinner
@@ -189,7 +189,7 @@ type Matmul struct {
 // cuBLASLt counts columns first. A row-major matrix read so is its transpose, and y = x·wᵀ is yᵀ = w·xᵀ: the library's A
 // is w, read as [Depth, Cols] and transposed back, its B is x, read as [Depth, Rows], its D is y, read as [Cols, Rows].
 // The bias then belongs to D's rows, which is where the library adds it.
-func (b *BlasLt) Plan(s MatmulSpec) (*Matmul, error) {
+func (b *BlasLt) Plan(s cuda.MatmulSpec) (cuda.Product, error) {
 	in, out := elementBytes(s.In), elementBytes(s.Out)
 	switch {
 	case in == 0 || out == 0:
@@ -222,11 +222,11 @@ func (b *BlasLt) Plan(s MatmulSpec) (*Matmul, error) {
 	return m, nil
 }
 
-func elementBytes(t DataType) int {
+func elementBytes(t cuda.DataType) int {
 	switch t {
-	case Float32:
+	case cuda.Float32:
 		return 4
-	case Float16, BFloat16:
+	case cuda.Float16, cuda.BFloat16:
 		return 2
 	}
 	return 0
@@ -234,7 +234,7 @@ func elementBytes(t DataType) int {
 
 func (m *Matmul) prepare() error {
 	b, s := m.blas, &m.spec
-	if r := b.cublasLtMatmulDescCreate(&m.desc, computeFloat32, int32(Float32)); r != 0 {
+	if r := b.cublasLtMatmulDescCreate(&m.desc, computeFloat32, int32(cuda.Float32)); r != 0 {
 		return b.fault("cublasLtMatmulDescCreate", r, "")
 	}
 	epilogue := int32(epilogueDefault)
@@ -254,7 +254,7 @@ func (m *Matmul) prepare() error {
 	}
 	for _, l := range []struct {
 		layout           *uintptr
-		kind             DataType
+		kind             cuda.DataType
 		rows, cols, lead int
 	}{{&m.w, s.In, s.Depth, s.Cols, s.StrideW}, {&m.x, s.In, s.Depth, s.Rows, s.StrideX}, {&m.y, s.Out, s.Cols, s.Rows, s.StrideY}} {
 		if r := b.cublasLtMatrixLayoutCreate(l.layout, int32(l.kind), uint64(l.rows), uint64(l.cols), int64(l.lead)); r != 0 {

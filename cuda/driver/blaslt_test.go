@@ -21,7 +21,7 @@ func TestBlasLtArguments(t *testing.T) {
 			t.Error(b.Version())
 		}
 		f.expect(t, "cublasLtCreate")
-		m, err := b.Plan(MatmulSpec{Rows: 77, Cols: 3072, Depth: 768, In: BFloat16, Out: Float32, StrideY: 4096, Bias: true, GELU: true})
+		m, err := b.Plan(cuda.MatmulSpec{Rows: 77, Cols: 3072, Depth: 768, In: cuda.BFloat16, Out: cuda.Float32, StrideY: 4096, Bias: true, GELU: true})
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func TestBlasLtArguments(t *testing.T) {
 		f.expect(t, "cublasLtMatrixLayoutDestroy layout=0xe0", "cublasLtMatrixLayoutDestroy layout=0xe1",
 			"cublasLtMatrixLayoutDestroy layout=0xe2", "cublasLtMatmulDescDestroy desc=0xd0")
 
-		m, err = b.Plan(MatmulSpec{Rows: 8, Cols: 8, Depth: 8, In: Float16, Out: Float16, Add: true})
+		m, err = b.Plan(cuda.MatmulSpec{Rows: 8, Cols: 8, Depth: 8, In: cuda.Float16, Out: cuda.Float16, Add: true})
 		if err != nil {
 			return err
 		}
@@ -98,14 +98,14 @@ func TestBlasLtProductsThatAreRefused(t *testing.T) {
 			return err
 		}
 		defer b.Close()
-		good := MatmulSpec{Rows: 8, Cols: 8, Depth: 8, In: BFloat16, Out: BFloat16}
-		for name, change := range map[string]func(*MatmulSpec){
-			"an unknown type":    func(s *MatmulSpec) { s.In = 3 },
-			"no rows":            func(s *MatmulSpec) { s.Rows = 0 },
-			"too many columns":   func(s *MatmulSpec) { s.Cols = 1<<30 + 1 },
-			"rows of 14 bytes":   func(s *MatmulSpec) { s.Depth = 7 },
-			"a stride too short": func(s *MatmulSpec) { s.StrideY = 4 },
-			"add and bias":       func(s *MatmulSpec) { s.Add, s.Bias = true, true },
+		good := cuda.MatmulSpec{Rows: 8, Cols: 8, Depth: 8, In: cuda.BFloat16, Out: cuda.BFloat16}
+		for name, change := range map[string]func(*cuda.MatmulSpec){
+			"an unknown type":    func(s *cuda.MatmulSpec) { s.In = 3 },
+			"no rows":            func(s *cuda.MatmulSpec) { s.Rows = 0 },
+			"too many columns":   func(s *cuda.MatmulSpec) { s.Cols = 1<<30 + 1 },
+			"rows of 14 bytes":   func(s *cuda.MatmulSpec) { s.Depth = 7 },
+			"a stride too short": func(s *cuda.MatmulSpec) { s.StrideY = 4 },
+			"add and bias":       func(s *cuda.MatmulSpec) { s.Add, s.Bias = true, true },
 		} {
 			s := good
 			change(&s)

@@ -47,13 +47,16 @@ type function struct {
 
 // Open opens the GPU with that ordinal of those that the driver shows, and starts the goroutine that owns it.
 func Open(ordinal int, o Options) (*cuda.Device, error) {
-	return cuda.Start(func() (cuda.Context, error) {
-		c, err := open(ordinal, o)
-		if err != nil {
-			return nil, err
-		}
-		return c, nil
-	})
+	return cuda.Start(func() (cuda.Context, error) { return OpenHere(ordinal, o) })
+}
+
+// OpenHere opens a GPU on the calling goroutine, which is locked to its thread and stays so until the context is closed.
+func OpenHere(ordinal int, o Options) (cuda.Context, error) {
+	c, err := open(ordinal, o)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Count is how many GPUs the driver shows: those that CUDA_VISIBLE_DEVICES leaves.

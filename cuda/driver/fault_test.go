@@ -31,7 +31,7 @@ func says(t *testing.T, err, class error, words ...string) {
 	}
 }
 
-func TestCUDAFault47_NoDriver(t *testing.T) {
+func TestFault47_NoDriver(t *testing.T) {
 	_, err := Open(0, Options{Libraries: []string{"/nowhere/libcuda.so.1", "libcuda-that-is-not.so.1"}})
 	says(t, err, cuda.ErrNoDriver, "/nowhere/libcuda.so.1", "install the NVIDIA driver", "--gpus all")
 	if errors.Is(err, cuda.ErrNoDevice) {
@@ -50,7 +50,7 @@ func TestCUDAFault47_NoDriver(t *testing.T) {
 	says(t, err, cuda.ErrNoDriver, broken)
 }
 
-func TestCUDAFault47_OldDriver(t *testing.T) {
+func TestFault47_OldDriver(t *testing.T) {
 	t.Run("before CUDA 11", func(t *testing.T) {
 		f := compiled(t, "cuda.c")
 		f.set("version", 10020)
@@ -80,7 +80,7 @@ func TestCUDAFault47_OldDriver(t *testing.T) {
 	})
 }
 
-func TestCUDAFault47_NoDevices(t *testing.T) {
+func TestFault47_NoDevices(t *testing.T) {
 	f := compiled(t, "cuda.c")
 	f.set("no_device", 1)
 	_, err := Open(0, f.options())
@@ -109,7 +109,7 @@ func TestCUDAFault47_NoDevices(t *testing.T) {
 	}
 }
 
-func TestCUDAFault47_JITCompilerMissing(t *testing.T) {
+func TestFault47_JITCompilerMissing(t *testing.T) {
 	f, d := opened(t)
 	f.fail("cuModuleLoadDataEx", 1, 221)
 	err := d.Do(func(c cuda.Context) error { _, _, err := c.Load([]byte(".version 7.0\n")); return err })
@@ -119,7 +119,7 @@ func TestCUDAFault47_JITCompilerMissing(t *testing.T) {
 	}
 }
 
-func TestCUDAFault47_KernelsThatDoNotLoad(t *testing.T) {
+func TestFault47_KernelsThatDoNotLoad(t *testing.T) {
 	_, d := opened(t)
 	for image, words := range map[string][]string{
 		".version 7.0\nwrong line\n": {"CUDA_ERROR_INVALID_PTX", "syntax error near 'wrong'"},
@@ -136,15 +136,15 @@ func TestCUDAFault47_KernelsThatDoNotLoad(t *testing.T) {
 	}
 }
 
-func TestCUDAFault47_TwoProcessesOnOneGPU(t *testing.T) {
+func TestFault47_TwoProcessesOnOneGPU(t *testing.T) {
 	f := compiled(t, "cuda.c")
 	f.fail("cuDevicePrimaryCtxRetain", 1, 46)
 	_, err := Open(0, f.options())
 	says(t, err, nil, "exclusive", "nvidia-smi -c DEFAULT")
 }
 
-// TestCUDAFault47_ALostDevice: after a sticky error every call returns it at once, without asking the driver.
-func TestCUDAFault47_ALostDevice(t *testing.T) {
+// TestFault47_ALostDevice: after a sticky error every call returns it at once, without asking the driver.
+func TestFault47_ALostDevice(t *testing.T) {
 	for _, code := range []int32{700, 719, 214, 702} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			f, d := opened(t)
@@ -207,7 +207,7 @@ func TestCUDAFault47_ALostDevice(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestCUDAFault46_OutOfMemory(t *testing.T) {
+func TestFault46_OutOfMemory(t *testing.T) {
 	f, d := opened(t)
 	f.set("oom", 1<<20)
 	on(t, d, func(c cuda.Context) error {

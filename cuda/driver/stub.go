@@ -11,6 +11,9 @@ func noCUDA(call string) error {
 // Open fails: this system has no CUDA.
 func Open(ordinal int, o Options) (*cuda.Device, error) { return nil, noCUDA("open") }
 
+// OpenHere fails: this system has no CUDA.
+func OpenHere(ordinal int, o Options) (cuda.Context, error) { return nil, noCUDA("open") }
+
 // Count fails: this system has no CUDA.
 func Count(o Options) (int, error) { return 0, noCUDA("count") }
 
@@ -41,7 +44,7 @@ func OpenBlasLt(c cuda.Context, libraries []string, workspace int64) (*BlasLt, e
 func (b *BlasLt) Version() string { return "" }
 
 // Plan fails.
-func (b *BlasLt) Plan(s MatmulSpec) (*Matmul, error) { return nil, noCUDA("cublasLt") }
+func (b *BlasLt) Plan(s cuda.MatmulSpec) (cuda.Product, error) { return nil, noCUDA("cublasLt") }
 
 // Close does nothing.
 func (b *BlasLt) Close() error { return nil }
