@@ -27,7 +27,10 @@ type DeviceError struct {
 	Call string
 	Code int
 	Name string
+	Err  error // the device's own, or nil
 }
+
+func (e DeviceError) Unwrap() error { return e.Err }
 
 func (e DeviceError) Error() string { return fmt.Sprintf("%s: %s (%d)", e.Call, e.Name, e.Code) }
 

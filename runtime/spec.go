@@ -27,7 +27,7 @@ type LinearSpec struct {
 	Act   Act       // applied to all outputs, or to the gate
 	Cap   float32   // c·tanh(y/c) after all; 0 for none
 	Scale []float32 // one factor a row of W, folded into W and b in float32; nil for none
-	Out   DType     // F32 for logits and scores; else ignored by backends that compute in F32
+	Wide  bool      // float32 results whatever the compute type: logits, scores, the last vector
 }
 
 // Linear is a packed LinearSpec. N is the number of its outputs: half the rows of W where it is gated.

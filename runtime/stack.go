@@ -1,6 +1,9 @@
 package runtime
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Stack hands out scratch memory of a device in slabs that never move. A scope opened by Mark is closed by Release,
 // after which the same calls give the same addresses again.
@@ -48,7 +51,11 @@ func (s *Stack) Push(what string, bytes int64) uintptr {
 	size := max(bytes, slabBytes)
 	addr, err := s.Alloc(size)
 	if err != nil {
-		panic(OutOfMemory{what, size, -1})
+		e := OutOfMemory{What: what, Want: size, Free: -1}
+		if errors.As(err, &e) { // the device knows how much is free
+			e.What = what
+		}
+		panic(e)
 	}
 	s.slabs = append(s.slabs, slab{addr, size, bytes})
 	s.at = len(s.slabs) - 1

@@ -42,7 +42,7 @@ func angles(t *testing.T, c Config) {
 // attention runs in the exact precision and in those that keep keys in bfloat16.
 func attention(t *testing.T, c Config) {
 	for i, dtype := range c.DTypes {
-		if i == 0 || dtype == "bfloat16" {
+		if i == 0 || dtype == "bfloat16" || dtype == "float16" {
 			t.Run(dtype, func(t *testing.T) { attentionIn(t, c, dtype) })
 		}
 	}
@@ -50,6 +50,9 @@ func attention(t *testing.T, c Config) {
 
 func attentionIn(t *testing.T, c Config, dtype string) {
 	lens := [][]int{{1}, {0, 3, 1}, {5, 14, 2, 15}, {33, 1, 70}, {257}, {300, 520}}
+	if c.Quick {
+		lens = [][]int{{1}, {0, 3, 1}, {33, 1, 70}, {130}}
+	}
 	for _, s := range []struct {
 		name string
 		a    runtime.Attn
@@ -62,6 +65,10 @@ func attentionIn(t *testing.T, c Config, dtype string) {
 		{"full, sharp", runtime.Attn{Heads: 1, KVHeads: 1, Dim: 32}, 0, -1, false, 12},
 		{"head size 6", runtime.Attn{Heads: 3, KVHeads: 3, Dim: 6}, 0, -1, false, 1},
 		{"head size 1", runtime.Attn{Heads: 2, KVHeads: 2, Dim: 1}, 0, -1, false, 1},
+		{"head size 32", runtime.Attn{Heads: 2, KVHeads: 1, Dim: 32}, 0, -1, false, 1},
+		{"head size 64 with a bias", runtime.Attn{Heads: 2, KVHeads: 2, Dim: 64}, 0, 12, false, 1},
+		{"head size 96, causal", runtime.Attn{Heads: 1, KVHeads: 1, Dim: 96, Causal: true}, 0, -1, false, 1},
+		{"head size 128, grouped, a cap", runtime.Attn{Heads: 2, KVHeads: 1, Dim: 128, Cap: 20}, 0, -1, false, 1},
 		{"head size 80", runtime.Attn{Heads: 1, KVHeads: 1, Dim: 80}, 0, -1, false, 1},
 		{"head size 256", runtime.Attn{Heads: 1, KVHeads: 1, Dim: 256}, 0, -1, false, 1},
 		{"rotary", runtime.Attn{Heads: 2, KVHeads: 2, Dim: 64, Rotary: 1}, 32, -1, false, 1},

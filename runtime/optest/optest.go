@@ -17,6 +17,8 @@ import (
 type Config struct {
 	New    func(testing.TB) runtime.Backend
 	DTypes []string // --dtype values to run products in; the first is the exact one
+	// Quick leaves out the longest sequences and the largest products, for a backend that is executed slowly.
+	Quick bool
 }
 
 // Run runs the whole suite.
@@ -97,6 +99,32 @@ func (w *twins) floats(n int, deviation float64) []float32 {
 		v[i] = float32(w.rng.NormFloat64() * deviation)
 	}
 	return v
+}
+
+// stream places v, rounded to the type of a residual stream, on both backends.
+func (w *twins) stream(rows, cols, pad int, v []float32, t runtime.DType) operand {
+	for i, x := range v {
+		switch t {
+		case runtime.F16:
+			v[i] = runtime.F16ToF32(runtime.F32ToF16(x))
+		case runtime.BF16:
+			v[i] = runtime.BF16ToF32(runtime.F32ToBF16(x))
+		}
+	}
+	up := func(b runtime.Backend, t runtime.DType) runtime.Tensor {
+		x := b.Scratch(rows, cols+2*pad, t).Columns(pad, pad+cols)
+		b.Upload(x, v)
+		return x
+	}
+	return operand{up(w.fast, t), up(w.slow, runtime.F32)}
+}
+
+// decode is x as rows of a decode step.
+func decode(x operand) operand {
+	as := func(t runtime.Tensor) runtime.Tensor {
+		return runtime.NewTensor(t.Addr(), t.Rows, t.Cols, t.Stride(), t.DType, runtime.Decode, t.Life())
+	}
+	return operand{as(x.fast), as(x.slow)}
 }
 
 // source draws a weight of the given stored type.

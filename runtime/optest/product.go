@@ -37,6 +37,9 @@ func products(t *testing.T, c Config) {
 			t.Run(fmt.Sprintf("%s from %v", dtype, stored), func(t *testing.T) {
 				w := newTwins(t, c, dtype)
 				for i, s := range shapes {
+					if c.Quick && s.m*s.n*s.k > 1<<19 {
+						continue
+					}
 					w.products(fmt.Sprintf("%s#%d", shapeName(s.m, s.n, s.k), i), s.m, s.n, s.k, stored, runtime.Act(i%8))
 				}
 			})
@@ -97,6 +100,28 @@ func (w *twins) products(name string, m, n, k int, stored runtime.DType, act run
 		in, inRef := w.norm(kind, k, true, 1e-5)
 		w.sameAt(name+" NormLinear", operand{w.fast.NormLinear(y.fast, in, full), w.slow.NormLinear(y.slow, inRef, fullRef)}, scale)
 	}
+	step := decode(y)
+	w.sameAt(name+" Linear of a decode step", operand{w.fast.Linear(step.fast, full), w.slow.Linear(step.slow, fullRef)}, scale)
+	if w.precision.Compute != runtime.F32 {
+		w.narrow(name, y, full, fullRef, m, n, scale)
+	}
+}
+
+// narrow tries a residual stream in the type that is computed in, as post-norm families have it.
+func (w *twins) narrow(name string, y operand, full, fullRef *runtime.Linear, m, n int, scale float64) {
+	w.t.Helper()
+	x := w.stream(m, n, 5, w.floats(m*n, 1), w.precision.Compute)
+	w.fast.LinearAdd(x.fast, y.fast, full)
+	w.slow.LinearAdd(x.slow, y.slow, fullRef)
+	w.sameAt(name+" LinearAdd to a narrow stream", x, scale)
+	if n < 3 {
+		return
+	}
+	norm, normRef := w.norm(runtime.LayerNorm, n, true, 1e-5)
+	x = w.stream(m, n, 2, w.floats(m*n, 1), w.precision.Compute)
+	w.fast.LinearAddNorm(x.fast, y.fast, full, norm)
+	w.slow.LinearAddNorm(x.slow, y.slow, fullRef, normRef)
+	w.same(name+" LinearAddNorm of a narrow stream", x)
 }
 
 // specs loads products in every form that a LinearSpec can have.

@@ -276,6 +276,17 @@ func (q *Queue) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	q.endAll(fmt.Errorf("%w: the server is shutting down", ErrCancelled))
+	return ctx.Err()
+}
+
+// Fail closes the queue and ends every job with err: the worker cannot go on.
+func (q *Queue) Fail(err error) {
+	q.Close()
+	q.endAll(err)
+}
+
+func (q *Queue) endAll(err error) {
 	q.mu.Lock()
 	left := make([]*Job, 0, len(q.live))
 	for j := range q.live {
@@ -283,9 +294,8 @@ func (q *Queue) Drain(ctx context.Context) error {
 	}
 	q.mu.Unlock()
 	for _, j := range left {
-		j.Finish(fmt.Errorf("%w: the server is shutting down", ErrCancelled))
+		j.Finish(err)
 	}
-	return ctx.Err()
 }
 
 func (q *Queue) signal() {
