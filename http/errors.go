@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"remote-client-server/runtime"
 	"remote-client-server/runtime/queue"
 )
 
@@ -159,7 +160,12 @@ func unanswered(err error) failure {
 // jobFailed is the failure of a job that has ended with err.
 func jobFailed(err error) failure {
 	var panicked *queue.PanicError
+	var device runtime.DeviceError
 	switch {
+	case errors.As(err, &device):
+		f := notServing(DeviceLost)
+		f.code = "device_lost"
+		return f
 	case errors.Is(err, queue.ErrDeadline):
 		return failure{status: fasthttp.StatusGatewayTimeout, word: "timeout", code: "timeout", message: "the job took too long"}
 	case errors.Is(err, queue.ErrCancelled):

@@ -55,10 +55,7 @@ func appendProgress(b []byte, p *Progress) []byte {
 	return append(appendSeconds(b, p.Left.Seconds()), '}')
 }
 
-func (c *call) onGPU() bool {
-	m := &c.state.loaded
-	return m.Embed != nil && strings.HasPrefix(m.Embed.Info().Device, "cuda")
-}
+func (c *call) onGPU() bool { return c.state.loaded.GPU != nil }
 
 // modelID is the repository, or the name where there is none.
 func (s *Server) modelID() string {
@@ -74,10 +71,6 @@ func (c *call) queue() {
 
 func (c *call) modelLoaded() {
 	c.json(strconv.AppendBool(nil, c.state.phase == Serving))
-}
-
-func (c *call) gpu() {
-	c.fail(failure{status: fasthttp.StatusBadRequest, message: "CUDA is not available on this system"})
 }
 
 func (c *call) metrics() {

@@ -17,6 +17,7 @@ const (
 	DownloadFailed              // they could not be fetched
 	FilesUnfit                  // they cannot be used
 	LoadFailed                  // loading them failed
+	DeviceLost                  // the GPU failed for good; the process ends
 	Draining                    // ending; nothing follows
 )
 
@@ -30,6 +31,7 @@ var phases = [...]struct{ health, status string }{
 	DownloadFailed: {"error", "Error downloading model files"},
 	FilesUnfit:     {"error", "Model configuration not found"},
 	LoadFailed:     {"error", "Model initialization FAILED"},
+	DeviceLost:     {"error", "the GPU failed"},
 	Draining:       {"draining", "shutting down"},
 }
 

@@ -19,6 +19,7 @@ func TestPhases(t *testing.T) {
 		{Loading, `{"status":"loading"}`, "initializing server"},
 		{FilesUnfit, `{"status":"error"}`, "Model configuration not found"},
 		{LoadFailed, `{"status":"error"}`, "Model initialization FAILED"},
+		{DeviceLost, `{"status":"error"}`, "the GPU failed"},
 	} {
 		t.Run(c.status, func(t *testing.T) {
 			h := closed(t)

@@ -49,6 +49,7 @@ type Tokenizer interface {
 type Loaded struct {
 	Embed     Embedder
 	Tokenizer Tokenizer
+	GPU       func() (GPU, error) // reads the GPU that computes, at any time; nil on the CPU
 }
 
 // Observer is told what the server does; it must be quick and safe for

@@ -4,6 +4,7 @@ package builtin
 
 import (
 	"embed"
+	"encoding/json"
 	"io/fs"
 )
 
@@ -12,6 +13,22 @@ var files embed.FS
 
 // Embed is an embedding model for short English texts, in the layout of a repository.
 func Embed() fs.FS { return sub("embed") }
+
+//go:embed reference/embed.json
+var embedReferences []byte
+
+// EmbedReference is a text and the vector of unit length that sentence-transformers makes of it with Embed.
+type EmbedReference struct {
+	Text   string
+	Vector []float32
+}
+
+// EmbedReferences are what a device's results are compared with.
+func EmbedReferences() ([]EmbedReference, error) {
+	var r []EmbedReference
+	err := json.Unmarshal(embedReferences, &r)
+	return r, err
+}
 
 func sub(name string) fs.FS {
 	f, err := fs.Sub(files, name)

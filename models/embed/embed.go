@@ -33,7 +33,8 @@ func (e filesError) Unwrap() error        { return e.error }
 // ofFiles marks an error as the files', unless it is the device's.
 func ofFiles(err error) error {
 	var memory runtime.OutOfMemory
-	if err == nil || errors.As(err, &memory) {
+	var device runtime.DeviceError
+	if err == nil || errors.As(err, &memory) || errors.As(err, &device) {
 		return err
 	}
 	return filesError{err}
@@ -70,6 +71,7 @@ type Info struct {
 	Prompts       map[string]string
 	DefaultPrompt string
 	Parameters    int64
+	Products      int64 // multiplications of the matrix products for each token
 	// Unused are stored tensors that an embedding does not need, such as a masked-language head.
 	Unused []string
 }
@@ -151,6 +153,9 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 	if err != nil {
 		return form{}, err
 	}
+	if !preNorm[family] { // every layer norms the stream: it needs no more digits than what is added to it
+		precision.Stream = precision.Compute
+	}
 	m.loader = m.backend.Load("embed", precision)
 	weights := nn.Bind(tensors, m.loader)
 	weights.Precision = precision
@@ -167,7 +172,7 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 	}
 	m.info = Info{
 		Family: family, VocabSize: f.vocab, Device: m.backend.Props().Device, DType: weightsName(precision, tensors.Stored()),
-		Parameters: tensors.Parameters(), Unused: weights.Unused(), Dimensions: m.pipe.width,
+		Parameters: tensors.Parameters(), Products: weights.Products(), Unused: weights.Unused(), Dimensions: m.pipe.width,
 		Prompts: m.pipe.prompts, DefaultPrompt: m.pipe.defaultPrompt,
 	}
 	if family == "nomic_bert" && !m.pipe.normalized {

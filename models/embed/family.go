@@ -136,6 +136,9 @@ var families = map[string]func(*repo.Config, *nn.Weights) (encoder, form){
 	"mpnet": newMPNet, "nomic_bert": newNomicBERT, "modernbert": newModernBERT, "new": newGTE, "gte": newGTE, "qwen3": newQwen3,
 }
 
+// preNorm are the families whose residual stream is not normed before the end, and grows from layer to layer.
+var preNorm = map[string]bool{"modernbert": true, "qwen3": true}
+
 // classes finds the model_type of a config.json that names only its class.
 var classes = []struct{ prefix, kind string }{
 	{"BertModel", "bert"}, {"BertFor", "bert"}, {"Roberta", "roberta"}, {"XLMRoberta", "xlm-roberta"}, {"Camembert", "camembert"},

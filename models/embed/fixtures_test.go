@@ -89,10 +89,15 @@ var exact = parity{1e-4, 0.99999}
 
 // everyRepository runs all texts of all repositories, together in one call, and compares ids and vectors.
 func everyRepository(t *testing.T, b runtime.Backend, dtype string, p parity) {
+	everyRepositoryOn(t, dtype, p, func(*testing.T) runtime.Backend { return b })
+}
+
+// everyRepositoryOn does so on a backend for each repository: a GPU's context is current to one test's thread.
+func everyRepositoryOn(t *testing.T, dtype string, p parity, backend func(t *testing.T) runtime.Backend) {
 	e := readExpectation(t)
 	for name, want := range e.Repositories {
 		t.Run(name, func(t *testing.T) {
-			m := open(t, b, filepath.Join("testdata", name), LoadOptions{DType: dtype})
+			m := open(t, backend(t), filepath.Join("testdata", name), LoadOptions{DType: dtype})
 			if m.Info().MaxTokens != want.Max {
 				t.Errorf("the model takes %d tokens, want %d", m.Info().MaxTokens, want.Max)
 			}

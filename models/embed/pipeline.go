@@ -302,7 +302,7 @@ func (p *pipeline) dense(path repo.Folder, l runtime.Loader) error {
 	}
 	defer ckpt.Close()
 	w := nn.Bind(ckpt, l)
-	linear := w.Linear("linear", out, in, act)
+	linear := w.Stack(runtime.LinearSpec{Act: act, Wide: true}, in, nn.Part{Name: "linear", Rows: out})
 	var around *runtime.Linear
 	switch {
 	case residual && in == out:

@@ -52,13 +52,22 @@ func NewWork(texts []Text, o Options) *Work {
 func (w *Work) Cost() int { return w.cost }
 
 // Serve runs the jobs of q, neighbours together, until q is closed and empty. It takes over the calling goroutine: the
-// backend belongs to it from then on.
-func (m *Model) Serve(q *queue.Queue) {
-	q.Work(m.backend.Props().BatchTokens, m.serve)
+// backend belongs to it from then on. An error is the loss of the device, with which all jobs have failed.
+func (m *Model) Serve(q *queue.Queue) error {
+	var lost error
+	q.Work(m.backend.Props().BatchTokens, func(jobs []*queue.Job) {
+		err := m.serve(jobs)
+		var device runtime.DeviceError
+		if errors.As(err, &device) {
+			lost = err
+			q.Fail(err)
+		}
+	})
+	return lost
 }
 
 // serve computes one batch of jobs. A job that ends early, by its client or its deadline, does not stop the others.
-func (m *Model) serve(jobs []*queue.Job) {
+func (m *Model) serve(jobs []*queue.Job) error {
 	var texts []Text
 	for _, j := range jobs {
 		texts = append(texts, j.Task().(*Work).Texts...)
@@ -83,6 +92,7 @@ func (m *Model) serve(jobs []*queue.Job) {
 		}
 		j.Finish(err)
 	}
+	return err
 }
 
 // Run computes the vectors of some texts on the calling goroutine.

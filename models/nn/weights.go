@@ -24,8 +24,9 @@ type Weights struct {
 }
 
 type binding struct {
-	errs []error
-	used map[string]bool
+	errs     []error
+	used     map[string]bool
+	products int64
 }
 
 // Bind begins at the names themselves.
@@ -160,8 +161,14 @@ func (w *Weights) Stack(spec runtime.LinearSpec, cols int, parts ...Part) *runti
 	}
 	l, err := w.load.Linear(spec)
 	w.Fail(err)
+	for _, p := range parts {
+		w.shared.products += int64(p.Rows) * int64(cols)
+	}
 	return l
 }
+
+// Products is how many multiplications the matrix products take for each row.
+func (w *Weights) Products() int64 { return w.shared.products }
 
 // Norm is a layer norm, or an RMS norm, whose bias may be missing; old checkpoints call its tensors gamma and beta.
 func (w *Weights) Norm(kind runtime.NormKind, name string, width int, eps float64) *runtime.Norm {

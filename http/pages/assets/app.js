@@ -11,7 +11,7 @@ const panels = {
   embed: () => import("./panels/embed.js"),
 };
 
-const failures = ["Error downloading model files", "Model configuration not found", "Model initialization FAILED"];
+const failures = ["Error downloading model files", "Model configuration not found", "Model initialization FAILED", "the GPU failed"];
 
 // Milliseconds between two looks at the status.
 const pace = { starting: 1000, serving: 5000, lost: 3000 };
