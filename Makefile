@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run image demo test check race arm64 clients soak fuzz bench generate clean
+.PHONY: help build run image demo test check race emulated arm64 clients soak ptx fuzz bench generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ image: build ## a container image as an OCI archive, without a daemon: bin/remot
 demo: build ## start it, ask it a question, show the answer, end
 	$(BIN) demo
 
-test: tools check race arm64 clients soak ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
+test: tools check race emulated arm64 clients soak ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
 	@echo "all tests passed"
 
 .PHONY: tools
@@ -35,6 +35,8 @@ tools:
 check: # formatting, vet and staticcheck; the other systems compile
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt the files above"; exit 1; }
 	go vet $(PACKAGES)
+	go vet -tags emu .
+	go vet -tags gpu ./runtime/gpu ./models/embed ./kernels/... ./cuda/...
 	cd bench && go vet ./...
 	cd bench/deploy && go vet ./...
 	go run $(STATICCHECK) $(PACKAGES)
@@ -49,6 +51,13 @@ race: # the race detector needs a C compiler, which tools may just have installe
 		echo "go test -race $(PACKAGES)"; CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES); \
 	elif [ -n "$(CI)" ]; then echo "no C compiler: the race detector cannot run"; exit 1; \
 	else echo "no C compiler: the tests run WITHOUT the race detector"; go test $(PACKAGES); fi
+
+emulated: # the GPU's code, executed on the CPU: kernels, their mutants, the op set and every embedder
+	go test -timeout 15m ./kernels/... ./runtime/gpu
+	go test -timeout 15m -run 'Emulated' ./models/embed
+
+ptx: ## compile the kernels again: PTX, cubins and the table in kernels/README.md; byte for byte what is committed
+	go run ./kernels/build
 
 arm64: # the NEON kernels, emulated
 	@if command -v qemu-aarch64 >/dev/null; then \

@@ -30,33 +30,30 @@ func bench(c *config, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := guard("the benchmark", func() error {
-		l, err := loadAlone(ctx, c, stderr)
-		if err != nil {
-			return err
-		}
-		defer l.close()
-		i := l.model.Info()
-		fmt.Fprintf(stdout, "%s (%s, %s weights) on %s, loaded in %s\n", c.name, i.Family, i.DType, l.backend.Props().Name, l.took.Round(time.Millisecond))
-		if b, ok := l.backend.(*cpu.Backend); ok {
-			p := b.Peak()
-			fmt.Fprintf(stdout, "the machine's peak: %.0f GFLOP/s float32, %.0f bfloat16, %.1f GB/s of reading\n", p.FMA/1e9, p.BF16/1e9, p.Read/1e9)
-		}
-		w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "texts x tokens\tmedian ms\tbest ms\ttexts/s\ttokens/s\t")
-		for _, shape := range benchShapes {
-			if shape[1] > i.MaxTokens {
-				continue
+		return c.alone(ctx, stderr, func(l *loaded) error {
+			i := l.model.Info()
+			fmt.Fprintf(stdout, "%s (%s, %s weights) on %s, loaded in %s\n", c.name, i.Family, i.DType, l.device.Props().Name, l.took.Round(time.Millisecond))
+			if b, ok := l.device.Backend.(*cpu.Backend); ok {
+				p := b.Peak()
+				fmt.Fprintf(stdout, "the machine's peak: %.0f GFLOP/s float32, %.0f bfloat16, %.1f GB/s of reading\n", p.FMA/1e9, p.BF16/1e9, p.Read/1e9)
 			}
-			times, err := measure(ctx, l.model, shape[0], shape[1])
-			if err != nil {
-				return err
+			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+			fmt.Fprintln(w, "texts x tokens\tmedian ms\tbest ms\ttexts/s\ttokens/s\t")
+			for _, shape := range benchShapes {
+				if shape[1] > i.MaxTokens {
+					continue
+				}
+				times, err := measure(ctx, l.model, shape[0], shape[1])
+				if err != nil {
+					return err
+				}
+				slices.Sort(times)
+				median := times[len(times)/2].Seconds()
+				fmt.Fprintf(w, "%d x %d\t%.2f\t%.2f\t%.1f\t%.0f\t\n", shape[0], shape[1], median*1e3, times[0].Seconds()*1e3,
+					float64(shape[0])/median, float64(shape[0]*shape[1])/median)
 			}
-			slices.Sort(times)
-			median := times[len(times)/2].Seconds()
-			fmt.Fprintf(w, "%d x %d\t%.2f\t%.2f\t%.1f\t%.0f\t\n", shape[0], shape[1], median*1e3, times[0].Seconds()*1e3,
-				float64(shape[0])/median, float64(shape[0]*shape[1])/median)
-		}
-		return w.Flush()
+			return w.Flush()
+		})
 	})
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)

@@ -12,41 +12,39 @@ import (
 	"time"
 
 	"remote-client-server/models/embed"
-	"remote-client-server/runtime"
 	"remote-client-server/runtime/queue"
 )
 
 // loaded is a model on its device, without a server.
 type loaded struct {
-	backend runtime.Backend
-	model   *embed.Model
-	took    time.Duration // to load it
+	device *device
+	model  *embed.Model
+	took   time.Duration // to load it
 }
 
-// loadAlone fetches and loads the model as serve does.
-func loadAlone(ctx context.Context, c *config, stderr io.Writer) (*loaded, error) {
+// alone fetches and loads the model as serve does, and runs f on the device's
+// goroutine.
+func (c *config) alone(ctx context.Context, stderr io.Writer, f func(l *loaded) error) error {
 	if err := c.unsupported(); err != nil {
-		return nil, err
+		return err
 	}
 	if !c.builtin {
 		t := newTeller(stderr)
 		err := c.fetch(ctx, t.tell)
 		t.end()
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	start := time.Now()
-	b, m, err := c.loadEmbed()
-	if err != nil {
-		return nil, err
-	}
-	return &loaded{b, m, time.Since(start)}, nil
-}
-
-func (l *loaded) close() {
-	l.model.Close()
-	_ = l.backend.Close()
+	return c.onDevice(func(d *device) error {
+		start := time.Now()
+		m, err := c.loadEmbed(d)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		return f(&loaded{d, m, time.Since(start)})
+	})
 }
 
 // check is the command that says whether this machine can serve the model: it
@@ -55,25 +53,27 @@ func check(c *config, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := guard("the check", func() error {
-		l, err := loadAlone(ctx, c, stderr)
-		if err != nil {
+		return c.alone(ctx, stderr, func(l *loaded) error {
+			start := time.Now()
+			if err := c.notFinite(canary(ctx, l.model)); err != nil {
+				return err
+			}
+			first := time.Since(start)
+			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+			for _, f := range c.report(l.device, l.model) {
+				fmt.Fprintf(w, "%s\t%v\n", f.name, f.value)
+			}
+			fmt.Fprintf(w, "loaded in\t%s\nfirst text in\t%s\n", l.took.Round(time.Millisecond), first.Round(time.Microsecond))
+			facts, err := c.proof(ctx, l)
+			for _, f := range facts {
+				fmt.Fprintf(w, "%s\t%v\n", f.name, f.value)
+			}
+			_ = w.Flush()
+			for _, n := range c.hints(l.device, l.model) {
+				fmt.Fprintf(stdout, "note: %s\n", n)
+			}
 			return err
-		}
-		defer l.close()
-		start := time.Now()
-		if err := c.notFinite(canary(ctx, l.model)); err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-		for _, f := range c.report(l.backend, l.model) {
-			fmt.Fprintf(w, "%s\t%v\n", f.name, f.value)
-		}
-		fmt.Fprintf(w, "loaded in\t%s\nfirst text in\t%s\n", l.took.Round(time.Millisecond), time.Since(start).Round(time.Microsecond))
-		_ = w.Flush()
-		for _, n := range c.hints(l.backend, l.model) {
-			fmt.Fprintf(stdout, "note: %s\n", n)
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		fmt.Fprintln(stderr, "check:", err)

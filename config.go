@@ -24,17 +24,19 @@ type config struct {
 	host string
 	port int
 
-	name    string // of the model, as clients see it
-	repoID  string // or ""
-	kind    string // of the model: embed, ...
-	builtin bool   // the model is the one in this binary
-	dir     string // of the model, unless built in
-	commit  string // of the repository, once that is known
-	pooling string // or "": as the repository says
-	dtype   string // auto or a full name
-	device  string // auto, cpu, cuda or cuda:N
-	require bool   // the device, that is
-	threads int    // 0: all cores
+	name      string // of the model, as clients see it
+	repoID    string // or ""
+	kind      string // of the model: embed, ...
+	builtin   bool   // the model is the one in this binary
+	dir       string // of the model, unless built in
+	commit    string // of the repository, once that is known
+	pooling   string // or "": as the repository says
+	dtype     string // auto or a full name
+	device    string // auto, cpu, cuda, cuda:N, or emu:... where that is built
+	require   bool   // the device, that is
+	invariant bool   // results do not depend on what they are batched with
+	gemm      string // whose matrix products a GPU runs: auto, own or cublaslt
+	threads   int    // 0: all cores
 
 	jobTimeout   time.Duration
 	queueSize    int
@@ -115,8 +117,11 @@ func (l *line) config() (*config, []string) {
 	if p := strings.TrimSpace(l.Pooling); p != "" {
 		c.pooling = r.oneOf("pooling", p, embed.Poolings())
 	}
-	// Of no effect on the CPU, whose results never depend on the batch.
-	r.toggle("batch_invariant", l.BatchInvariant, true)
+	c.invariant = r.toggle("batch_invariant", l.BatchInvariant, true)
+	c.gemm = r.oneOf("gemm", or(l.GEMM, "auto"), []string{"auto", "own", "cublaslt"})
+	if c.gemm == "cublaslt" && c.invariant {
+		r.note("--gemm=cublaslt has no effect with --batch_invariant, which is on: the library chooses its kernels by the number of rows")
+	}
 	r.toggle("no_media_urls", l.NoMediaURLs, false)
 	for _, s := range l.MediaAllowCIDRs {
 		if _, err := netip.ParsePrefix(s); err != nil {
@@ -252,16 +257,16 @@ func (r *checker) host(value string) string {
 }
 
 var (
-	domain = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})$`)
-	device = regexp.MustCompile(`^(cpu|cuda|cuda:\d{1,3})$`)
-	repo   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}$`)
-	name   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	domain  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})$`)
+	devices = regexp.MustCompile(`^(cpu|cuda|cuda:\d{1,3}` + emulatedDevices + `)$`)
+	repo    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}$`)
+	name    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 )
 
 // device takes nonsense for auto, as the Python server does.
 func (r *checker) device(value string) string {
 	v := strings.ToLower(or(value, "auto"))
-	if v == "auto" || device.MatchString(v) {
+	if v == "auto" || devices.MatchString(v) {
 		return v
 	}
 	r.note("the device %q is unknown and counts as auto", value)

@@ -352,6 +352,7 @@ var goroutines = map[string]string{
 	"models/hub/client.go newPatient": "only cancels a context",
 	"models/hub/download.go run":      "an error of the download",
 	"runtime/cpu/pool.go newPool":     "passed on to the worker",
+	"runtime/gpu/loader.go eachRow":   "an error of the start",
 	"runtime/queue/job.go begin":      "only ends the job",
 	"runtime/queue/queue.go Submit":   "only ends the job",
 	"serve.go open":                   "TestFault49_Guard",

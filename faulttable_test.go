@@ -86,9 +86,16 @@ var faults = []fault{
 	}, ""},
 	{44, "a client that goes while its job waits or runs: cancelled, the next is served", []string{"http TestFault44_ClientGone", ". TestFault44_ClientGone"}, ""},
 	{45, "SIGTERM while 10,000 jobs wait: every client gets an answer", []string{". TestFault45_SIGTERMWithAFullLine"}, ""},
-	{46, "no memory on the device in the middle of a batch", nil, "cuda"},
-	{47, "a lost or missing device or driver", nil, "cuda"},
-	{48, "a kernel that hangs", nil, "cuda"},
+	{46, "no memory on the device: an error at the start; in the middle of a batch it is split and tried once more", []string{
+		"cuda/driver TestFault46_OutOfMemory", "models/embed TestFault46_InTheMiddleOfABatch", ". TestFault46_AtTheStart",
+	}, ""},
+	{47, "a lost or missing device or driver: the CPU, or an error that says what to do; a lost one ends the process with 3", []string{
+		"cuda/driver TestFault47_NoDriver", "cuda/driver TestFault47_OldDriver", "cuda/driver TestFault47_NoDevices",
+		"cuda/driver TestFault47_JITCompilerMissing", "cuda/driver TestFault47_KernelsThatDoNotLoad", "cuda/driver TestFault47_TwoProcessesOnOneGPU",
+		"cuda/driver TestFault47_ALostDevice", "runtime/gpu TestFault47_KernelsThatNoDriverTakes", ". TestFault47_NoGPU", ". TestFault47_KernelsThatAreRefused",
+		". TestFault47_ALostDevice",
+	}, ""},
+	{48, "a kernel that hangs", []string{"cuda TestFault48_AKernelThatHangs", "runtime/gpu TestFault48_AKernelThatHangs"}, ""},
 	{49, "a panic in every kind of goroutine: one request is lost, it is counted", []string{
 		"http TestFault49_Handler", "http TestFault49_Worker", "http TestFault49_StreamWriter", "http TestFault49_Observer", "http TestFault49_WatchPoll",
 		"http TestFault49_Refusal", "http TestFault49_Drain", ". TestFault49_Guard", ". TestFault49_EveryGoroutineIsKnown",

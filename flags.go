@@ -38,6 +38,7 @@ type flags struct {
 	ModelDevice    string `name:"model_device" env:"MODEL_DEVICE" group:"Device" placeholder:"DEVICE" help:"auto, cpu, cuda or cuda:N (auto)."`
 	RequireDevice  toggle `name:"require_device" env:"REQUIRE_DEVICE" group:"Device" help:"End instead of falling back to the CPU."`
 	Threads        string `name:"threads" env:"THREADS" group:"Device" placeholder:"N" help:"Threads that compute (all cores)."`
+	GEMM           string `name:"gemm" env:"GEMM" group:"Device" placeholder:"WHOSE" help:"Matrix products on a GPU: own kernels, cublaslt, or auto, the faster one; other than own only with --batch_invariant=false (auto)."`
 	BatchInvariant toggle `name:"batch_invariant" env:"BATCH_INVARIANT" group:"Device" help:"Results do not depend on what they are batched with (true)."`
 
 	JobTimeout   string `name:"job_timeout" env:"JOB_TIMEOUT" group:"Limits" placeholder:"TIME" help:"Longest processing of a job, in seconds or like 5m (300)."`

@@ -20,7 +20,7 @@ var floors = []struct {
 	part string
 	may  []string
 }{
-	{".", []string{"http", "http/media", "status", "models", "models/hub", "tokenize", "runtime"}},
+	{".", []string{"http", "http/media", "status", "models", "models/hub", "tokenize", "runtime", "cuda"}},
 	{"http", []string{"http/pages", "http/media", "models", "tokenize", "runtime"}}, // not status: main connects the two
 	{"http/pages", nil},
 	{"http/media", nil},
@@ -31,9 +31,12 @@ var floors = []struct {
 	{"runtime/optest", []string{"runtime/ref", "runtime"}},
 	{"runtime/cpu", []string{"runtime"}},
 	{"runtime/ref", []string{"runtime"}},
+	{"runtime/gpu", []string{"kernels", "cuda", "runtime"}},
 	{"runtime/checkpoint", []string{"runtime"}},
 	{"runtime/queue", nil},
 	{"runtime", nil},
+	{"kernels", []string{"cuda"}},
+	{"kernels/kerneltest", []string{"kernels", "cuda", "runtime"}}, // the types of elements
 	{"cuda", nil}, // it knows nothing of tensors
 }
 
@@ -41,6 +44,8 @@ var floors = []struct {
 var testsMay = map[string][]string{
 	"runtime/cpu": {"runtime/optest", "runtime/ref"},
 	"runtime/ref": {"runtime/optest"},
+	"runtime/gpu": {"runtime/optest", "runtime/ref"},
+	"models":      {"cuda"},
 }
 
 // partOf is the most specific part that holds a folder, or "".

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	exitOK    = 0
-	exitStart = 1
-	exitFlags = 2
+	exitOK     = 0
+	exitStart  = 1
+	exitFlags  = 2
+	exitDevice = 3
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -30,8 +30,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "1" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range afterAll {
+		f()
+	}
+	os.Exit(code)
 }
+
+// afterAll is what tests leave to be done at the end of all.
+var afterAll []func()
 
 // read gives the config of a command line in an environment that holds only
 // env, as "NAME=value".
@@ -117,7 +124,7 @@ func TestDefaults(t *testing.T) {
 	}
 	c.hub = hub.Settings{}
 	want := &config{
-		host: "0.0.0.0", port: 8888, name: "builtin-embed", kind: "embed", builtin: true, dtype: "auto", device: "auto",
+		host: "0.0.0.0", port: 8888, name: "builtin-embed", kind: "embed", builtin: true, dtype: "auto", device: "auto", invariant: true, gemm: "auto",
 		jobTimeout: 300 * time.Second, queueSize: 512, queueTokens: 4 << 20, maxBody: 64 << 20, maxInputs: 2048,
 		failGrace: 30 * time.Second, drainTimeout: 30 * time.Second, logFormat: "auto",
 	}
@@ -215,6 +222,8 @@ func TestValues(t *testing.T) {
 		{"", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, true},
 		{"--strict_fields=no", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, false},
 		{"--model_device CUDA:1", "", func(c *config) any { return c.device }, "cuda:1"},
+		{"--gemm cublaslt --batch_invariant=false", "", func(c *config) any { return fmt.Sprint(c.gemm, c.invariant, c.notes) }, "cublaslt false []"},
+		{"--gemm cublaslt", "", func(c *config) any { return len(c.notes) }, 1},
 		{"--model_device tpu", "", func(c *config) any { return c.device + c.notes[0] }, `autothe device "tpu" is unknown and counts as auto`},
 		{"--api_key a --api_key b", "", func(c *config) any { return strings.Join(c.keys, " ") }, "a b"},
 		{"", "API_KEY=a,b", func(c *config) any { return strings.Join(c.keys, " ") }, "a b"},
@@ -335,7 +344,7 @@ func TestStartsThatEndAtOnce(t *testing.T) {
 		{"a check of what is not there", "check --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},
 		{"a measure of what is not there", "bench --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},
 		{"a completion for no shell", "completion", "which shell? one of bash, zsh, fish"},
-		{"a device that is required", "--model_device cuda --require_device", "device cuda is required, but it is not in this build yet"},
+		{"a device that is required", "--model_device cuda --require_device", "device cuda is required: cuda: dlopen: no driver"},
 		{"no folder", "--port 0 --fail_grace 0 --model Gone --model_type embed --model_files " + empty,
 			"there is no folder " + empty + "/gone: put the files of the model's repository there"},
 		{"a hollow folder", "--port 0 --fail_grace 0 --model hollow --model_type embed --model_files " + empty,

@@ -9,9 +9,7 @@ import (
 	"path/filepath"
 
 	"remote-client-server/models/embed"
-	"remote-client-server/runtime"
 	"remote-client-server/runtime/checkpoint"
-	"remote-client-server/runtime/cpu"
 )
 
 // checkFolder says what is missing in the model's folder before anything large
@@ -35,24 +33,17 @@ func (c *config) checkFolder() error {
 	return nil
 }
 
-// loadEmbed reads the embedding model onto the CPU. The caller closes both.
-func (c *config) loadEmbed() (runtime.Backend, *embed.Model, error) {
-	b, err := cpu.New(cpu.Options{Threads: c.threads})
-	if err != nil {
-		return nil, nil, err
-	}
+// loadEmbed reads the embedding model onto a device. The caller closes it.
+func (c *config) loadEmbed(d *device) (*embed.Model, error) {
 	o := embed.LoadOptions{Pooling: c.pooling, DType: c.dtype}
-	var m *embed.Model
 	if c.builtin {
-		m, err = embed.Builtin(b, o)
-	} else if m, err = embed.Load(b, c.dir, o); err != nil {
+		return embed.Builtin(d, o)
+	}
+	m, err := embed.Load(d, c.dir, o)
+	if err != nil {
 		err = fmt.Errorf("%s: %w", c.dir, err)
 	}
-	if err != nil {
-		_ = b.Close()
-		return nil, nil, err
-	}
-	return b, m, nil
+	return m, err
 }
 
 // notFinite adds to the canary's error which weight is at fault, if one is.

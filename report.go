@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"remote-client-server/models/embed"
-	"remote-client-server/runtime"
 	"remote-client-server/runtime/cpu"
 )
 
@@ -18,7 +17,7 @@ type fact struct {
 }
 
 // report is what an operator wants to know of a model that was loaded.
-func (c *config) report(b runtime.Backend, m *embed.Model) []fact {
+func (c *config) report(b *device, m *embed.Model) []fact {
 	i, p := m.Info(), b.Props()
 	folder := c.dir
 	if c.builtin {
@@ -39,11 +38,11 @@ func (c *config) report(b runtime.Backend, m *embed.Model) []fact {
 }
 
 // hints say why a faster path is not taken, and what would take it.
-func (c *config) hints(b runtime.Backend, m *embed.Model) []string {
-	var hints []string
-	if c.device != "auto" && c.device != "cpu" {
-		hints = append(hints, fmt.Sprintf("%s was asked for, but this build computes on the CPU only", c.device))
+func (c *config) hints(b *device, m *embed.Model) []string {
+	if b.gpu != nil {
+		return nil
 	}
+	var hints []string
 	best, all := cpu.Best(), cpu.Levels()
 	if all[0] != best {
 		hints = append(hints, fmt.Sprintf("the processor lacks the instructions of %s: kernels of %s are used", best, all[0]))

@@ -85,10 +85,10 @@ type house struct {
 	address string
 	hurry   context.Context // ends when running jobs are not waited for any more
 	started time.Time
-	fetched atomic.Pointer[hub.Progress]    // of a download
-	backend atomic.Pointer[runtime.Backend] // once there is one
-	served  chan error                      // the end of the listener
-	worked  chan error                      // the end of the worker
+	fetched atomic.Pointer[hub.Progress] // of a download
+	device  atomic.Pointer[device]       // once the model is loaded
+	served  chan error                   // the end of the listener
+	worked  chan error                   // the end of the worker
 }
 
 // observer hands on what the server does: to the metrics, and each generation
@@ -162,11 +162,11 @@ func (h *house) sources() status.Sources {
 			return d
 		},
 		Device: func() status.Device {
-			b := h.backend.Load()
-			if b == nil {
+			d := h.device.Load()
+			if d == nil {
 				return status.Device{}
 			}
-			p, l := (*b).Props(), (*b).Ledger()
+			p, l := d.Props(), d.Ledger()
 			return status.Device{Device: p.Device, Name: p.Name, MemoryUsed: l.Weights + l.Scratch + l.Cache + l.Arena, MemoryTotal: p.Memory}
 		},
 	}
@@ -218,6 +218,15 @@ func (h *house) live(ctx context.Context, ready func()) int {
 	case err := <-h.worked:
 		slog.Error("the worker ended", "error", err)
 		code = exitStart
+		var lost runtime.DeviceError
+		if errors.As(err, &lost) { // clients and probes read why for a moment; then whoever watches starts the process again
+			h.server.SetPhase(http.DeviceLost)
+			code = exitDevice
+			select {
+			case <-ctx.Done():
+			case <-time.After(lostTime):
+			}
+		}
 	}
 	if err := h.drain(); err != nil && code == exitOK {
 		code = exitCut
@@ -284,24 +293,43 @@ func (h *house) load(ctx context.Context) error {
 		}
 	}
 	h.server.SetPhase(http.Loading)
-	b, m, err := c.loadEmbed()
-	if err == nil {
-		err = c.notFinite(canary(ctx, m))
-	}
-	if err == nil {
-		err = calibrate(ctx, m, h.queue)
-	}
-	if err != nil {
+	ready := make(chan error, 1)
+	go func() { h.worked <- guard("the worker", func() error { return h.work(ctx, ready) }) }()
+	select {
+	case err := <-ready:
+		return err
+	case err := <-h.worked: // it ended before it was ready
+		h.worked <- err
+		if err == nil {
+			err = errors.New("the worker ended before the model was loaded")
+		}
 		h.server.SetPhase(failure(err))
 		return err
 	}
-	h.backend.Store(&b)
-	go func() {
-		h.worked <- guard("the worker", func() error { m.Serve(h.queue); return nil })
-	}()
-	h.announce(b, m)
-	h.server.Ready(http.Loaded{Embed: m, Tokenizer: m.Tokenizer()})
-	return nil
+}
+
+// work loads the model and serves the queue's jobs, on one goroutine: a GPU's
+// context is current to one thread. It tells ready how the loading went.
+func (h *house) work(ctx context.Context, ready chan<- error) error {
+	c := h.config
+	return c.onDevice(func(d *device) error {
+		m, err := c.loadEmbed(d)
+		if err == nil {
+			defer m.Close()
+			err = c.notFinite(canary(ctx, m))
+		}
+		if err == nil {
+			err = calibrate(ctx, m, h.queue)
+		}
+		if err != nil {
+			return err
+		}
+		h.device.Store(d)
+		h.announce(d, m)
+		h.server.Ready(http.Loaded{Embed: m, Tokenizer: m.Tokenizer(), GPU: d.reader()})
+		ready <- nil
+		return m.Serve(h.queue)
+	})
 }
 
 // downloading tells clients and the metrics how far it is.
@@ -333,7 +361,7 @@ func failure(err error) http.Phase {
 }
 
 // announce says what was loaded, in the log and in the metrics.
-func (h *house) announce(b runtime.Backend, m *embed.Model) {
+func (h *house) announce(b *device, m *embed.Model) {
 	c, i := h.config, m.Info()
 	h.metrics.Model(c.name, c.kind, i.Family, i.DType, i.Device, version)
 	var facts []any
@@ -380,17 +408,11 @@ func onlyHere(address string) bool {
 
 var errNotYet = errors.New("not in this build yet")
 
-// unsupported is the error of a wish that this build cannot fulfil. What would
-// only be missed is a warning.
+// unsupported is the error of a wish that this build or this machine cannot
+// fulfil, as far as that can be told before anything is fetched.
 func (c *config) unsupported() error {
 	if c.kind != "embed" {
 		return fmt.Errorf("model type %s is %w", c.kind, errNotYet)
 	}
-	if c.device != "auto" && c.device != "cpu" {
-		if c.require {
-			return fmt.Errorf("device %s is required, but it is %w", c.device, errNotYet)
-		}
-		slog.Warn("the model runs on the CPU: the device is "+errNotYet.Error(), "device", c.device)
-	}
-	return nil
+	return c.reachable()
 }
