@@ -104,6 +104,9 @@ func (c *config) onGPU(f func(d *device) error) error {
 			return unusableError{err}
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
+		if _, err := b.Precision(c.dtype, runtime.F32); err != nil && c.device == "auto" {
+			return unusableError{err} // the CPU has more types
+		}
 		d.Backend, d.gpu = b, b
 		return f(d)
 	})

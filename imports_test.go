@@ -46,6 +46,7 @@ var testsMay = map[string][]string{
 	"runtime/ref": {"runtime/optest"},
 	"runtime/gpu": {"runtime/optest", "runtime/ref"},
 	"models":      {"cuda"},
+	"kernels":     {"kernels/kerneltest"},
 }
 
 // partOf is the most specific part that holds a folder, or "".

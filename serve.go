@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"remote-client-server/cuda"
 	"remote-client-server/http"
 	"remote-client-server/models/embed"
 	"remote-client-server/models/hub"
@@ -273,6 +274,9 @@ func (h *house) failed(ctx context.Context, err error) int {
 	select {
 	case <-ctx.Done():
 	case <-time.After(h.config.failGrace):
+	}
+	if errors.Is(err, cuda.ErrSticky) {
+		return exitDevice
 	}
 	return exitStart
 }

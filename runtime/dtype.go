@@ -56,10 +56,12 @@ const (
 	Q8
 	// Q4 is the same with 4 bits.
 	Q4
+	// Float32 widens every weight to float32.
+	Float32
 )
 
 func (f Format) String() string {
-	return [...]string{"stored", "bfloat16", "float16", "q8", "q4"}[f]
+	return [...]string{"stored", "bfloat16", "float16", "q8", "q4", "float32"}[f]
 }
 
 // Precision is the number formats of one component, decided once at load.

@@ -127,7 +127,7 @@ func (b *Backend) Precision(dtype string, stored runtime.DType) (runtime.Precisi
 		}
 		return in(runtime.BFloat16, runtime.BF16)
 	case "float32":
-		return in(runtime.Stored, runtime.F32)
+		return in(runtime.Float32, runtime.F32)
 	case "float16":
 		return in(runtime.Float16, runtime.F16)
 	case "bfloat16":
