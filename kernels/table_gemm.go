@@ -33,11 +33,11 @@ func product(module, name string, threads, blocks, rows, cols int, targets ...Ta
 }
 
 // wgmma is a persistent kernel with a ring of stages for 64 columns of x and w; for the epilogue, a
-// warp has 2,560 bytes and its copy of the columns' biases.
+// warp has 2,560 bytes and its copy of the columns' biases. Each stage has two mbarriers, and there is one more.
 func wgmma(name string, stages, cols int) Kernel {
 	k := product("wgmma", name, 384, 1, 128, cols, SM90A)
 	k.Maps, k.Dependent = 2, true
-	k.Shared = stages*(128+cols)*64*2 + 8*(2560+cols*4)
+	k.Shared = stages*(128+cols)*64*2 + 8*(2560+cols*4) + 8*(2*stages+1)
 	return k
 }
 

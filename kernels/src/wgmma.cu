@@ -107,14 +107,16 @@ template <class T, int BN, int Stages> struct Product {
   }
 
   static DEVICE void run(const Gemm &a, const TensorMap *x, const TensorMap *w) {
-    __shared__ u64 full[Stages], empty[Stages], ahead;
-    const u32 shared = shared_address(dynamic_shared), f = shared_address(full), e = shared_address(empty);
+    // The mbarriers lie behind all else: with static shared memory before it, the ring might not begin on 1,024 bytes,
+    // which the swizzle counts from.
+    const u32 shared = shared_address(dynamic_shared), f = shared + Stages * stage + 8 * (stage_bytes + BN * 4);
+    const u32 e = f + Stages * 8, ahead = e + Stages * 8;
     if (thread() == 0) {
       UNROLL for (int s = 0; s < Stages; s++) {
         mbarrier_init(f + s * 8, 1);
         mbarrier_init(e + s * 8, 2); // the two warpgroups
       }
-      mbarrier_init(shared_address(&ahead), 1);
+      mbarrier_init(ahead, 1);
       mbarrier_init_fence();
     }
     barrier();
@@ -125,7 +127,7 @@ template <class T, int BN, int Stages> struct Product {
       if (warp() == 0 && elected()) copy(a, x, w, shared, f, e);
     } else {
       more_registers<240>();
-      multiply(a, group - 1, shared, f, e, shared_address(&ahead));
+      multiply(a, group - 1, shared, f, e, ahead);
     }
   }
 };
