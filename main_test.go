@@ -222,7 +222,7 @@ func TestValues(t *testing.T) {
 		{"", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, true},
 		{"--strict_fields=no", "STRICT_FIELDS=1", func(c *config) any { return c.strict }, false},
 		{"--model_device CUDA:1", "", func(c *config) any { return c.device }, "cuda:1"},
-		{"--gemm cublaslt --batch_invariant=false", "", func(c *config) any { return fmt.Sprint(c.gemm, c.invariant, c.notes) }, "cublaslt false []"},
+		{"--gemm cublaslt --batch_invariant=false", "", func(c *config) any { return fmt.Sprintf("%s %v %v", c.gemm, c.invariant, c.notes) }, "cublaslt false []"},
 		{"--gemm cublaslt", "", func(c *config) any { return len(c.notes) }, 1},
 		{"--model_device tpu", "", func(c *config) any { return c.device + c.notes[0] }, `autothe device "tpu" is unknown and counts as auto`},
 		{"--api_key a --api_key b", "", func(c *config) any { return strings.Join(c.keys, " ") }, "a b"},
