@@ -11,13 +11,17 @@ import (
 	"remote-client-server/kernels/clang"
 )
 
-// without ends a test on a machine that lacks a tool, as a failure under CI.
+// without ends a test on a machine that lacks a tool, as a failure under CI; but a distribution may replace a version by
+// the next one at any time.
 func without(t *testing.T, err error) {
 	t.Helper()
+	if raced {
+		t.Skip("what compilers say does not depend on the race detector: make emulated runs this without it")
+	}
 	if err == nil {
 		return
 	}
-	if os.Getenv("CI") != "" {
+	if os.Getenv("CI") != "" && !errors.Is(err, clang.ErrVersion) {
 		t.Fatal(err)
 	}
 	t.Skip(err)

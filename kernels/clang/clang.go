@@ -19,8 +19,11 @@ const (
 	Version = "22.1.8"
 )
 
-// ErrMissing is a machine without that compiler.
-var ErrMissing = errors.New("the pinned compiler is not there")
+// ErrMissing is a machine without that compiler, ErrVersion one with another version of it.
+var (
+	ErrMissing = errors.New("the pinned compiler is not there")
+	ErrVersion = errors.New("the compiler is another version")
+)
 
 // Find looks for the compiler. Its error says how to get it.
 func Find() error {
@@ -31,7 +34,7 @@ func Find() error {
 	m := regexp.MustCompile(`clang version (\S+)`).FindSubmatch(out)
 	if m == nil || string(m[1]) != Version {
 		line, _, _ := bytes.Cut(out, []byte("\n"))
-		return fmt.Errorf("%w: %s is %q, and the PTX is made by version %s", ErrMissing, Program, line, Version)
+		return fmt.Errorf("%w: %s is %q, and the PTX is made by version %s", ErrVersion, Program, line, Version)
 	}
 	return nil
 }

@@ -46,6 +46,9 @@ func TestCasesNoticePlantedBugs(t *testing.T) {
 		t.Skip("too slow under the race detector; make emulated runs it")
 	}
 	compiles := clang.Find()
+	if errors.Is(compiles, clang.ErrVersion) { // whose text differs, and whose bugs are as good
+		compiles = nil
+	}
 	if compiles != nil && os.Getenv("CI") != "" {
 		t.Fatal(compiles)
 	}
