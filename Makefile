@@ -43,6 +43,7 @@ check: # formatting, vet and staticcheck; the other systems compile
 	cd bench && go run $(STATICCHECK) ./...
 	GOARCH=arm64 go vet $(PACKAGES)
 	GOOS=linux GOARCH=arm64 go build -o /dev/null .
+	go build -tags nocuda -o /dev/null .
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null .
 	GOOS=windows GOARCH=amd64 go build -o /dev/null .
 

@@ -50,6 +50,10 @@ type Backend struct {
 	pace     pace
 	products *chooser // nil without a library
 
+	// Kept, so that a launch allocates nothing: a map of x is encoded for each.
+	mapSpec    cuda.TensorMapSpec
+	operandMap cuda.TensorMap
+
 	wanted    func() bool
 	abandoned bool
 	failed    atomic.Pointer[runtime.DeviceError] // sticky

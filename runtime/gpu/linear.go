@@ -87,15 +87,15 @@ func (b *Backend) own(x runtime.Tensor, w *weights, a *kernels.Gemm) {
 		wide = &m
 		w.maps[k] = wide
 	}
-	m, ok := b.tensorMap(k.MapX(a))
-	if !ok {
-		return
+	var ok bool
+	if b.operandMap, ok = b.tensorMap(k.MapX(a)); ok {
+		b.run(k, a.Grid(k.Kernel, b.processors), kernels.Bytes(a), &b.operandMap, wide)
 	}
-	b.run(k, a.Grid(k.Kernel, b.processors), kernels.Bytes(a), &m, wide)
 }
 
 func (b *Backend) tensorMap(s cuda.TensorMapSpec) (cuda.TensorMap, bool) {
-	m, err := b.context.EncodeTensorMap(&s)
+	b.mapSpec = s
+	m, err := b.context.EncodeTensorMap(&b.mapSpec)
 	return m, b.check(err)
 }
 

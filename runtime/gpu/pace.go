@@ -30,7 +30,7 @@ const (
 
 func (p *pace) open(b *Backend) error {
 	p.size = firstGroup
-	for range 2 * (groupsUnderWay + 1) {
+	for range 2*(groupsUnderWay+1) + 2 { // two for whoever measures
 		e, err := b.context.NewEvent(true)
 		if err != nil {
 			return err

@@ -144,9 +144,13 @@ func (instant) Record(cuda.Event, cuda.Stream) error                  { return n
 func (instant) QueryEvent(cuda.Event) (bool, error)                   { return true, nil }
 func (instant) Elapsed(cuda.Event, cuda.Event) (time.Duration, error) { return time.Millisecond, nil }
 
-// oneNorm is a backend without a GPU, and an op on it.
-func oneNorm(t testing.TB) func() {
-	c, err := emu.Open("sm_80", emu.Options{})
+func (instant) EncodeTensorMap(*cuda.TensorMapSpec) (cuda.TensorMap, error) {
+	return cuda.TensorMap{}, nil
+}
+
+// hostOnly is a backend of which only the host's side is there.
+func hostOnly(t testing.TB, target string) *Backend {
+	c, err := emu.Open(target, emu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,29 +163,59 @@ func oneNorm(t testing.TB) func() {
 		c.Close()
 	})
 	b.While(func() bool { return true })
+	return b
+}
+
+// layers are ops of the kinds that a forward pass is made of, without what Rotary and Sequences bring.
+func layers(t testing.TB, b *Backend) map[string]func() {
 	n := &runtime.Norm{Name: "n", Kind: runtime.LayerNorm, Width: 64, Packed: &norm{}}
+	w := linear(t, b, "float16", 64, runtime.LinearSpec{})
 	x := b.Scratch(8, 64, runtime.F32)
-	return func() {
-		m := b.Mark()
-		b.Norm(x, n)
-		b.Release(m)
+	h := b.Scratch(8, 192, runtime.F16)
+	s := runtime.Pack(b, []int{3, 5}, nil)
+	a := runtime.Attn{Heads: 1, KVHeads: 1, Dim: 64, Scale: 1, Keys: runtime.F16}
+	return map[string]func(){
+		"norm":      func() { b.Norm(x, n) },
+		"product":   func() { b.Linear(h.Columns(0, 64), w) },
+		"joined":    func() { b.LinearAddNorm(x, h.Columns(64, 128), w, n) },
+		"attention": func() { q, k, v := h.Split(64, 64, 64); b.Attention(q, k, v, s, &a) },
 	}
 }
 
 // An op costs the garbage collector nothing.
 func TestOpsAllocateNothing(t *testing.T) {
-	op := oneNorm(t)
-	op()
-	if n := testing.AllocsPerRun(1000, op); n != 0 {
-		t.Errorf("%v allocations an op", n)
+	if raceEnabled {
+		t.Skip("the race detector allocates on its own")
+	}
+	for _, target := range targets {
+		b := hostOnly(t, target)
+		for name, op := range layers(t, b) {
+			scoped := func() {
+				m := b.Mark()
+				op()
+				b.Release(m)
+			}
+			scoped()
+			if n := testing.AllocsPerRun(1000, scoped); n != 0 {
+				t.Errorf("%s on %s: %v allocations", name, target, n)
+			}
+		}
 	}
 }
 
-// BenchmarkOp is a whole op of one launch: scratch, checks, arguments, and the pace that keeps little in flight.
+// BenchmarkOp is whole ops: scratch, checks, arguments, and the pace that keeps little in flight.
 func BenchmarkOp(b *testing.B) {
-	op := oneNorm(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		op()
+	for _, target := range []string{"sm_80", "sm_90a"} {
+		g := hostOnly(b, target)
+		for name, op := range layers(b, g) {
+			b.Run(target+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					m := g.Mark()
+					op()
+					g.Release(m)
+				}
+			})
+		}
 	}
 }
