@@ -269,7 +269,11 @@ func (r *checker) device(value string) string {
 	if v == "auto" || devices.MatchString(v) {
 		return v
 	}
-	r.note("the device %q is unknown and counts as auto", value)
+	if r.toggle("require_device", r.line.RequireDevice, false) {
+		r.fault("model_device", "%q is required, and no device has that name", value)
+	} else {
+		r.note("the device %q is unknown and counts as auto", value)
+	}
 	return "auto"
 }
 

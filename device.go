@@ -36,7 +36,7 @@ func (c *config) onDevice(f func(d *device) error) error {
 		if !errors.As(err, &unusable) {
 			return err
 		}
-		if c.require && c.device != "auto" {
+		if c.require {
 			return fmt.Errorf("device %s is required: %w", c.device, unusable.error)
 		}
 		absent := errors.Is(err, cuda.ErrNoDriver) || errors.Is(err, cuda.ErrNoDevice)
@@ -55,10 +55,10 @@ func (c *config) onDevice(f func(d *device) error) error {
 // reachable is an error where the driver does not show the GPU that is required:
 // nothing need be fetched or read to know that.
 func (c *config) reachable() error {
-	if !c.require || !strings.HasPrefix(c.device, "cuda") {
+	if !c.require || c.device == "cpu" || strings.HasPrefix(c.device, emulatedPrefix) {
 		return nil
 	}
-	ordinal, err := cuda.ParseName(c.device)
+	ordinal, err := c.ordinal()
 	if err != nil {
 		return err
 	}
@@ -107,11 +107,14 @@ func (c *config) onGPU(f func(d *device) error) error {
 		if _, err := b.Precision(c.dtype, runtime.F32); err != nil && c.device == "auto" {
 			return unusableError{err} // the CPU has more types
 		}
+		if err := b.Prepare(); err != nil {
+			return unusableError{err}
+		}
 		d.Backend, d.gpu = b, b
 		return f(d)
 	})
-	if closed := owner.Close(); closed != nil && owner.Err() == nil {
-		err = errors.Join(err, closed)
+	if closed := owner.Close(); err == nil { // after an error, what was not given back is no news
+		err = closed
 	}
 	return err
 }
@@ -145,13 +148,17 @@ func driverOptions(cache *cuda.Cache) driver.Options {
 	return o
 }
 
-// openCUDA opens the GPU that the driver counts so; auto is the first.
-func (c *config) openCUDA(d *device, cache *cuda.Cache) (*cuda.Device, error) {
-	name := c.device
-	if name == "auto" {
-		name = "cuda"
+// ordinal is the GPU's number; auto is the first.
+func (c *config) ordinal() (int, error) {
+	if c.device == "auto" {
+		return 0, nil
 	}
-	ordinal, err := cuda.ParseName(name)
+	return cuda.ParseName(c.device)
+}
+
+// openCUDA opens the GPU that the driver counts so.
+func (c *config) openCUDA(d *device, cache *cuda.Cache) (*cuda.Device, error) {
+	ordinal, err := c.ordinal()
 	if err != nil {
 		return nil, err
 	}

@@ -150,7 +150,7 @@ func TestFault47_KernelsThatAreRefused(t *testing.T) {
 func TestFault46_AtTheStart(t *testing.T) {
 	s := begin(t, emulated(t, "cuMemAlloc_v2:0:2", emulatedServer+"--fail_grace 1h"))
 	line := s.until(t, "the start failed")
-	if e := line["error"].(string); !strings.Contains(e, "out of memory") {
+	if e := line["error"].(string); !strings.Contains(e, "out of memory") || !strings.Contains(e, "nvidia-smi") {
 		t.Errorf("the error is %s", e)
 	}
 	if code, body := get(t, s.url+"/api/health"); code != 503 || body != `{"status":"error"}` {

@@ -36,7 +36,7 @@ type flags struct {
 	DType   string `name:"dtype" env:"DTYPE" group:"Model" placeholder:"TYPE" help:"auto, float32, bfloat16, float16, q8 or q4 (auto)."`
 
 	ModelDevice    string `name:"model_device" env:"MODEL_DEVICE" group:"Device" placeholder:"DEVICE" help:"auto, cpu, cuda or cuda:N (auto)."`
-	RequireDevice  toggle `name:"require_device" env:"REQUIRE_DEVICE" group:"Device" help:"End instead of falling back to the CPU."`
+	RequireDevice  toggle `name:"require_device" env:"REQUIRE_DEVICE" group:"Device" help:"End instead of falling back to the CPU; with auto, a GPU is required."`
 	Threads        string `name:"threads" env:"THREADS" group:"Device" placeholder:"N" help:"Threads that compute (all cores)."`
 	GEMM           string `name:"gemm" env:"GEMM" group:"Device" placeholder:"WHOSE" help:"Matrix products on a GPU: own kernels, cublaslt, or auto, the faster one; other than own only with --batch_invariant=false (auto)."`
 	BatchInvariant toggle `name:"batch_invariant" env:"BATCH_INVARIANT" group:"Device" help:"Results do not depend on what they are batched with (true)."`

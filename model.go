@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"remote-client-server/models/embed"
+	"remote-client-server/runtime"
 	"remote-client-server/runtime/checkpoint"
 )
 
@@ -36,12 +37,16 @@ func (c *config) checkFolder() error {
 // loadEmbed reads the embedding model onto a device. The caller closes it.
 func (c *config) loadEmbed(d *device) (*embed.Model, error) {
 	o := embed.LoadOptions{Pooling: c.pooling, DType: c.dtype}
+	var m *embed.Model
+	var err error
 	if c.builtin {
-		return embed.Builtin(d, o)
-	}
-	m, err := embed.Load(d, c.dir, o)
-	if err != nil {
+		m, err = embed.Builtin(d, o)
+	} else if m, err = embed.Load(d, c.dir, o); err != nil {
 		err = fmt.Errorf("%s: %w", c.dir, err)
+	}
+	var memory runtime.OutOfMemory
+	if errors.As(err, &memory) && d.gpu != nil {
+		err = fmt.Errorf("%w: see nvidia-smi for who else uses the GPU; a 16-bit --dtype takes half of float32, --model_device cpu takes none", err)
 	}
 	return m, err
 }

@@ -83,8 +83,8 @@ func TestMemoryArguments(t *testing.T) {
 			do   func() error
 			want string
 		}{
-			{func() error { return c.Upload(p, src) }, fmt.Sprintf("cuMemcpyHtoD_v2 dst=%#x bytes=16", p)},
-			{func() error { return c.Copy(q+16, p, 16) }, fmt.Sprintf("cuMemcpyDtoD_v2 dst=%#x src=%#x bytes=16", q+16, p)},
+			{func() error { return c.Upload(p, src) }, fmt.Sprintf("cuMemcpyHtoD_v2 dst=%#x bytes=16", p) + "\ncuStreamSynchronize handle=0"},
+			{func() error { return c.Copy(q+16, p, 16) }, fmt.Sprintf("cuMemcpyDtoD_v2 dst=%#x src=%#x bytes=16", q+16, p) + "\ncuStreamSynchronize handle=0"},
 			{func() error { return c.CopyAsync(q, q+16, 16, 7) }, fmt.Sprintf("cuMemcpyDtoDAsync_v2 dst=%#x src=%#x bytes=16 stream=0x7", q, q+16)},
 			{func() error { return c.DownloadAsync(h[:16], q, 8) }, fmt.Sprintf("cuMemcpyDtoHAsync_v2 dst=%s src=%#x bytes=16 stream=0x8", at, q)},
 			{func() error { return c.UploadAsync(p+256, h[:16], 9) }, fmt.Sprintf("cuMemcpyHtoDAsync_v2 dst=%#x src=%s bytes=16 stream=0x9", p+256, at)},
@@ -103,7 +103,7 @@ func TestMemoryArguments(t *testing.T) {
 			if s.want == "" {
 				f.expect(t)
 			} else {
-				f.expect(t, s.want)
+				f.expect(t, strings.Split(s.want, "\n")...)
 			}
 		}
 		if !bytes.Equal(dst, src) {

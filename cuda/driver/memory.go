@@ -124,7 +124,16 @@ func (c *context) Upload(dst cuda.Ptr, src []byte) error {
 	}
 	r := c.cuMemcpyHtoD(uint64(dst), unsafe.Pointer(unsafe.SliceData(src)), uint64(len(src)))
 	runtime.KeepAlive(src)
-	return c.check("cuMemcpyHtoD_v2", r)
+	return c.landed("cuMemcpyHtoD_v2", r)
+}
+
+// landed waits for a copy of the default stream. From pageable memory and within the device the driver returns before the
+// destination is written, and no stream of ours waits for the default one.
+func (c *context) landed(call string, code int32) error {
+	if err := c.check(call, code); err != nil {
+		return err
+	}
+	return c.check("cuStreamSynchronize", c.cuStreamSynchronize(0))
 }
 
 func (c *context) Download(dst []byte, src cuda.Ptr) error {
@@ -140,7 +149,7 @@ func (c *context) Copy(dst, src cuda.Ptr, bytes int64) error {
 	if err := c.Err(); err != nil || bytes == 0 {
 		return err
 	}
-	return c.check("cuMemcpyDtoD_v2", c.cuMemcpyDtoD(uint64(dst), uint64(src), uint64(bytes)))
+	return c.landed("cuMemcpyDtoD_v2", c.cuMemcpyDtoD(uint64(dst), uint64(src), uint64(bytes)))
 }
 
 func (c *context) UploadAsync(dst cuda.Ptr, src []byte, s cuda.Stream) error {

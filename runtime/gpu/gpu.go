@@ -109,11 +109,22 @@ func New(c cuda.Context, o Options) (_ *Backend, err error) {
 	if err := errors.Join(b.staging.open(b), b.pace.open(b)); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	// A driver that takes none of the kernels says so now, while another device can still be chosen.
-	if _, err := b.launcher.module("rows"); err != nil {
-		return nil, errors.Join(err, b.Close())
-	}
 	return b, nil
+}
+
+// Prepare loads the kernels that every model needs. A driver that does not take them says so now, while another device
+// can still be chosen.
+func (b *Backend) Prepare() error {
+	products := "gemm"
+	if b.target() == kernels.SM90A {
+		products = "wgmma"
+	}
+	for _, name := range []string{"rows", "norm", products, "attention"} {
+		if _, err := b.launcher.module(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Backend) Props() runtime.Props { return b.props }

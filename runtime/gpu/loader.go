@@ -80,18 +80,15 @@ func (l *loader) place(rows int, rowBytes int, fill func(dst []byte, row int)) (
 	return p, nil
 }
 
-// placeWide uploads rows that are larger than the staging memory, one by one.
+// placeWide uploads rows that are larger than the staging memory, one by one and in parts.
 func (l *loader) placeWide(p cuda.Ptr, rows, rowBytes int, fill func(dst []byte, row int)) (cuda.Ptr, error) {
 	row := make([]byte, rowBytes)
-	l.b.wait()
 	for r := range rows {
 		clear(row)
 		fill(row, r)
-		if err := l.b.context.Upload(p+cuda.Ptr(r*rowBytes), row); err != nil {
-			return 0, err
-		}
+		l.b.staging.upload(l.b, p+cuda.Ptr(r*rowBytes), rowBytes, func(to []byte, from int) { copy(to, row[from:]) })
 	}
-	return p, nil
+	return p, l.b.Err()
 }
 
 // eachRow runs f for rows 0 to n-1 on all processors. A panic of f, as a mapped file that shrinks causes one, is an error.
