@@ -29,6 +29,7 @@ type config struct {
 	kind      string // of the model: embed, ...
 	builtin   bool   // the model is the one in this binary
 	dir       string // of the model, unless built in
+	kernels   string // folder of what GPU drivers compile; "" is the user's cache
 	commit    string // of the repository, once that is known
 	pooling   string // or "": as the repository says
 	dtype     string // auto or a full name
@@ -329,6 +330,9 @@ func (r *checker) model(c *config) {
 	}
 	if abs, err := filepath.Abs(c.dir); err == nil {
 		c.dir = abs
+	}
+	if !own { // beside the models, in the folder that is ours
+		c.kernels = filepath.Join(filepath.Dir(c.dir), ".kernels")
 	}
 }
 

@@ -113,6 +113,10 @@ func (c *config) onGPU(f func(d *device) error) error {
 		d.Backend, d.gpu = b, b
 		return f(d)
 	})
+	var panicked *cuda.PanicError
+	if errors.As(err, &panicked) {
+		slog.Error("panic", "in", "the GPU's goroutine", "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+	}
 	if closed := owner.Close(); err == nil { // after an error, what was not given back is no news
 		err = closed
 	}
@@ -122,20 +126,18 @@ func (c *config) onGPU(f func(d *device) error) error {
 // emulatedPrefix begins the names of devices that are executed on the CPU.
 const emulatedPrefix = "emu:"
 
-// kernelCache keeps what the driver compiles, beside the models, in a folder
-// that the driver's own cache uses too.
+// kernelCache keeps what the driver compiles, beside the models or in the user's
+// cache, in a folder that the driver's own cache uses too.
 func (c *config) kernelCache() *cuda.Cache {
-	folder := c.dir
-	if c.builtin || folder == "" {
+	folder := c.kernels
+	if folder == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
 			return nil
 		}
-		folder = filepath.Join(user, "remote-client-server")
-	} else {
-		folder = filepath.Dir(folder)
+		folder = filepath.Join(user, "remote-client-server", "kernels")
 	}
-	return &cuda.Cache{Folder: filepath.Join(folder, ".kernels"), Log: slog.Default()}
+	return &cuda.Cache{Folder: folder, Log: slog.Default()}
 }
 
 // driverOptions give the driver's own cache a folder of ours, which it looks at

@@ -17,11 +17,13 @@ type entry struct {
 	params          []int // bytes
 	threads, blocks int
 	waits           bool // for the kernel before it
+	early           bool // it touches memory before it has waited
 }
 
 var (
 	entryHead = regexp.MustCompile(`(?s)\.visible \.entry (\w+)\(([^)]*)\)([^{]*)\{`)
 	paramSize = regexp.MustCompile(`\.param \.align \d+ \.b8 \w+\[(\d+)\]`)
+	touches   = regexp.MustCompile(`(ld|st|red|atom)\.\S*global|cp\.async|prefetch`)
 	bound     = regexp.MustCompile(`\.(maxntid|minnctapersm) (\d+)`)
 )
 
@@ -33,7 +35,9 @@ func entriesOf(ptx []byte) []entry {
 		if i+1 < len(heads) {
 			end = heads[i+1][0]
 		}
-		e := entry{name: string(m[1]), waits: strings.Contains(string(ptx[heads[i][1]:end]), "griddepcontrol.wait")}
+		e := entry{name: string(m[1])}
+		before, _, waits := strings.Cut(string(ptx[heads[i][1]:end]), "griddepcontrol.wait")
+		e.waits, e.early = waits, waits && touches.MatchString(before)
 		for _, p := range paramSize.FindAllSubmatch(m[2], -1) {
 			n, _ := strconv.Atoi(string(p[1]))
 			e.params = append(e.params, n)
@@ -90,6 +94,8 @@ func TestTheTableIsThePTXs(t *testing.T) {
 					t.Errorf("%s is bounded to %d threads, the table says %d", k.Name, e.threads, k.Threads)
 				case e.waits != k.Dependent:
 					t.Errorf("%s waits for the kernel before it: %v, the table says %v", k.Name, e.waits, k.Dependent)
+				case e.early:
+					t.Errorf("%s touches memory before it has waited for the kernel before it", k.Name)
 				case e.blocks != k.Blocks:
 					t.Errorf("%s is bounded to %d blocks a multiprocessor, the table says %d", k.Name, e.blocks, k.Blocks)
 				}

@@ -119,6 +119,15 @@ func (s *Stack) Check(op string, ts ...Tensor) {
 	}
 }
 
+// Used is the memory handed out and not released.
+func (s *Stack) Used() int64 {
+	n := int64(0)
+	for _, b := range s.slabs {
+		n += b.used
+	}
+	return n
+}
+
 // Bytes is the memory held in slabs.
 func (s *Stack) Bytes() int64 {
 	n := int64(0)

@@ -62,7 +62,7 @@ func (m *Machine) Launch(k *kernels.Kernel, grid [3]uint32, args []byte, maps ..
 			return err
 		}
 	}
-	l := cuda.Launch{Function: f, Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, Shared: uint32(k.Shared)}
+	l := cuda.Launch{Function: f, Grid: grid, Block: [3]uint32{uint32(k.Threads), 1, 1}, Shared: uint32(k.Shared), Dependent: k.Dependent}
 	l.Args.Struct(args, 8)
 	for _, t := range maps {
 		l.Args.TensorMap(t)

@@ -199,3 +199,55 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("%v, %d bytes of weights", err, b.Ledger().Weights)
 	}
 }
+
+// A launch, or an event, for which there is no memory is one batch's panic wherever in a group of launches it comes: what
+// follows is computed.
+func TestALaunchWithoutMemory(t *testing.T) {
+	for _, call := range []string{"cuLaunchKernelEx", "cuEventRecord"} {
+		for at := 1; at <= 3*firstGroup; at++ {
+			left := 0
+			b := emulated(t, "sm_80", emu.Options{NoRaceCheck: true, Fail: func(name string) error {
+				if name != call || left == 0 {
+					return nil
+				}
+				if left--; left > 0 {
+					return nil
+				}
+				return cuda.NewError(name, cuda.OutOfMemory, "", "")
+			}}, Options{})
+			w := linear(t, b, "bfloat16", 16, runtime.LinearSpec{})
+			batch := func() (v float32, err error) {
+				m := b.Mark()
+				defer b.Release(m)
+				defer func() {
+					if e, ok := recover().(runtime.OutOfMemory); ok {
+						err = e
+					}
+				}()
+				x := vector(b, 16, 1)
+				for range firstGroup {
+					x = b.Linear(x, w)
+				}
+				return first(t, b, x)
+			}
+			want, err := batch()
+			if err != nil {
+				t.Fatal(err)
+			}
+			left = at
+			for range 100 { // one of them meets the fault
+				if _, err := batch(); err != nil {
+					break
+				}
+			}
+			if left != 0 {
+				t.Fatalf("%s was not called %d times", call, at)
+			}
+			for range 5 {
+				if v, err := batch(); v != want || err != nil {
+					t.Fatalf("%s without memory at call %d: a later batch gives %v, %v", call, at, v, err)
+				}
+			}
+		}
+	}
+}

@@ -44,6 +44,8 @@ type Backend struct {
 	stack    runtime.Stack
 	scratch  atomic.Int64 // bytes
 	weights  atomic.Int64
+	filled   atomic.Int64 // of weights, what tensors take
+	used     atomic.Int64 // of scratch, what tensors take
 	staging  staging
 	shadows  []shadow
 	launcher launcher
@@ -250,8 +252,8 @@ func (b *Backend) Ledger() runtime.Ledger {
 // Launches are how often each kernel was launched.
 func (b *Backend) Launches() map[string]int64 { return b.launcher.counts() }
 
-// Allocated is the bytes of device memory that hold something, of those of the Ledger.
-func (b *Backend) Allocated() int64 { return b.weights.Load() + b.scratch.Load() }
+// Allocated is the bytes that tensors take at this moment, of those of the Ledger.
+func (b *Backend) Allocated() int64 { return b.filled.Load() + b.used.Load() }
 
 // Close frees everything but what Loaders hold, which their owners close.
 func (b *Backend) Close() error {

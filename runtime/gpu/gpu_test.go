@@ -126,6 +126,7 @@ func TestWhichKernelIsTaken(t *testing.T) {
 // library multiplies on the host, in the place of cuBLASLt.
 type library struct {
 	t      *testing.T
+	refuse error // of a run
 	b      *Backend
 	plans  int
 	closed int
@@ -157,6 +158,9 @@ func (p libraryProduct) Close() error { p.closed++; return nil }
 // Run writes the number of the run to all of y, so that one sees who computed it.
 func (p libraryProduct) Run(s cuda.Stream, x, w, bias, y cuda.Ptr) error {
 	p.runs = append(p.runs, p.s)
+	if p.refuse != nil {
+		return p.refuse
+	}
 	if p.s.Out != cuda.Float32 {
 		return p.b.context.Memset(y, 0, int64(p.s.Rows*p.s.StrideY*2), s)
 	}
@@ -210,6 +214,24 @@ func TestTheFasterProductIsTaken(t *testing.T) {
 	b.LinearAdd(x, vector(b, 64, 1), w)
 	if n := len(lib.runs) - tried; n > 1 {
 		t.Errorf("%d more runs for the same shape", n)
+	}
+}
+
+// What a library refuses to run is computed by our kernels, then and later; it is no loss of the device.
+func TestALibraryThatRefuses(t *testing.T) {
+	for _, force := range []bool{true, false} {
+		lib := &library{t: t, refuse: cuda.NewError("cublasLtMatmul", cuda.BlasStatus+13, "CUBLAS_STATUS_EXECUTION_FAILED", "")}
+		b := emulated(t, "sm_80", emu.Options{}, Options{Products: lib, Force: force})
+		lib.b = b
+		w := linear(t, b, "bfloat16", 32, runtime.LinearSpec{})
+		for range 3 {
+			if v, err := first(t, b, b.Linear(vector(b, 32, 1), w)); v != 32 || err != nil {
+				t.Errorf("force %v: %v, %v", force, v, err)
+			}
+		}
+		if len(lib.runs) != 1 {
+			t.Errorf("force %v: the library was asked %d times", force, len(lib.runs))
+		}
 	}
 }
 

@@ -46,6 +46,15 @@ func (b *Backend) product(y, x runtime.Tensor, w *weights, flags uint32) {
 	if x.Rows == 0 || w.n == 0 || b.idle() {
 		return
 	}
+	a := w.gemm(y, x, flags)
+	if b.products != nil && b.products.run(b, y, x, w, &a) {
+		return
+	}
+	b.own(x, w, &a)
+}
+
+// gemm is the kernels' description of a product. x is an operand.
+func (w *weights) gemm(y, x runtime.Tensor, flags uint32) kernels.Gemm {
 	a := kernels.Gemm{
 		X: ptr(x), W: w.data, Y: ptr(y), Bias: w.bias, M: int32(x.Rows), N: int32(w.rows), K: int32(w.k),
 		LDX: ld(x), LDW: int32(w.stride), LDY: ld(y), Act: int32(w.act), Cap: w.cap, Flags: flags,
@@ -59,10 +68,7 @@ func (b *Backend) product(y, x runtime.Tensor, w *weights, flags uint32) {
 	if w.gate {
 		a.Flags |= kernels.Gate
 	}
-	if b.products != nil && b.products.run(b, y, x, w, &a) {
-		return
-	}
-	b.own(x, w, &a)
+	return a
 }
 
 // own launches the kernel of ours for a product.

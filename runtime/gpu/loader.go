@@ -20,6 +20,7 @@ type loader struct {
 	precision runtime.Precision
 	arena     *cuda.Arena
 	counted   int64 // bytes of the arena in the backend's ledger
+	filled    int64 // bytes of it that tensors take
 }
 
 // weightSlab keeps what a component wastes below it; larger tensors are allocations of their own.
@@ -34,6 +35,8 @@ func (l *loader) take(bytes int64) (cuda.Ptr, error) {
 	p, err := l.arena.Alloc(bytes)
 	l.b.weights.Add(l.arena.Held() - l.counted)
 	l.counted = l.arena.Held()
+	l.b.filled.Add(l.arena.Used() - l.filled)
+	l.filled = l.arena.Used()
 	if err != nil {
 		if e := l.b.outOfMemory("weights of "+l.component, bytes); errors.Is(err, cuda.ErrOutOfMemory) {
 			return 0, e
@@ -49,7 +52,8 @@ func (l *loader) Close() error {
 	}
 	err := l.arena.Close()
 	l.b.weights.Add(-l.counted)
-	l.counted = 0
+	l.b.filled.Add(-l.filled)
+	l.counted, l.filled = 0, 0
 	if l.b.failed.Load() != nil {
 		return nil // the weights went with the device
 	}

@@ -13,6 +13,7 @@ func (b *Backend) Mark() runtime.Mark { return b.stack.Mark() }
 
 func (b *Backend) Release(m runtime.Mark) {
 	b.stack.Release(m)
+	b.used.Store(b.stack.Used())
 	life := b.stack.Life()
 	for n := len(b.shadows); n > 0 && b.shadows[n-1].life > life; n-- {
 		b.shadows = b.shadows[:n-1]
@@ -36,7 +37,9 @@ func (b *Backend) padded(rows, cols, stride int, t runtime.DType, phase runtime.
 		panic(runtime.ShapeError{Op: "Scratch", Detail: fmt.Sprintf("%v[%d,%d]: more than 2^31 rows or columns", t, rows, cols)})
 	}
 	life := b.stack.Life()
-	addr := b.stack.Push("scratch", int64(rows)*int64(stride)*int64(t.Size()))
+	bytes := int64(rows) * int64(stride) * int64(t.Size())
+	addr := b.stack.Push("scratch", bytes)
+	b.used.Add(bytes)
 	return runtime.NewTensor(addr, rows, cols, stride, t, phase, life)
 }
 

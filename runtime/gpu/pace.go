@@ -54,32 +54,39 @@ func (p *pace) close(b *Backend) error {
 // mark records an event here and notes it in list.
 func (p *pace) mark(b *Backend, list *[]cuda.Event) {
 	e := p.free[len(p.free)-1]
+	b.check(b.context.Record(e, b.stream)) // running out of memory here leaves the event free
 	p.free = p.free[:len(p.free)-1]
 	*list = append(*list, e)
-	b.check(b.context.Record(e, b.stream))
 }
 
-// launching is called before a launch.
+// launching is called before a launch, and waits where too much is under way. A launch that was refused, or an event that
+// was not recorded, left the group open: then the next launch goes on with it.
 func (p *pace) launching(b *Backend) {
-	if p.launches == 0 {
-		p.mark(b, &p.begin)
+	if len(p.begin) > len(p.end) {
+		return
 	}
+	for len(p.end) > groupsUnderWay {
+		if p.retire(b); b.failed.Load() != nil {
+			return
+		}
+	}
+	p.mark(b, &p.begin)
 }
 
-// launched is called after it, and waits where too much is under way.
+// launched is called after it.
 func (p *pace) launched(b *Backend) {
+	if b.failed.Load() != nil {
+		return
+	}
 	if p.launches++; p.launches < p.size {
 		if b.wanted != nil && time.Since(p.asked) > askTime {
 			b.ask()
 		}
 		return
 	}
-	p.launches = 0
 	p.mark(b, &p.end)
+	p.launches = 0
 	b.ask()
-	for len(p.end) > groupsUnderWay && b.failed.Load() == nil {
-		p.retire(b)
-	}
 }
 
 // retire waits for the oldest group and fits the size of the next to the time that it took.

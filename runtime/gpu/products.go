@@ -85,16 +85,30 @@ func (c *chooser) run(b *Backend, y, x runtime.Tensor, w *weights, a *kernels.Ge
 		return false
 	}
 	if !known {
-		take = c.force || c.compare(b, p, y, x, w, bias, *a)
+		take = c.force || c.compare(b, kind, p, y, x, w, bias, *a)
+		if b.idle() { // the trial was cut short: its times mean nothing
+			return false
+		}
 		c.faster[kind] = take
 		b.o.Log.Debug("matrix product", "rows", s.Rows, "cols", s.Cols, "depth", s.Depth, "by_library", take)
 	}
 	if take && !b.idle() {
 		b.pace.launching(b)
-		b.check(p.Run(b.stream, ptr(x), w.data, bias, ptr(y)))
+		take = c.queued(b, kind, p.Run(b.stream, ptr(x), w.data, bias, ptr(y)))
 		b.pace.launched(b)
 	}
 	return take
+}
+
+// queued looks at a product's error. What a library refuses our kernels compute, and it is not asked for that shape again;
+// only the device's own errors are the device's.
+func (c *chooser) queued(b *Backend, kind shape, err error) bool {
+	if err == nil || errors.Is(err, cuda.ErrSticky) || errors.Is(err, cuda.ErrOutOfMemory) {
+		return b.check(err)
+	}
+	b.o.Log.Warn("our own kernels compute a matrix product that the library refuses", "error", err)
+	c.faster[kind] = false
+	return false
 }
 
 // plan is the library's way to compute s, nil where it has none.
@@ -119,7 +133,7 @@ func (c *chooser) plan(b *Backend, s cuda.MatmulSpec) cuda.Product {
 }
 
 // compare reports whether the library is faster, on scratch in place of y.
-func (c *chooser) compare(b *Backend, p cuda.Product, y, x runtime.Tensor, w *weights, bias cuda.Ptr, a kernels.Gemm) bool {
+func (c *chooser) compare(b *Backend, kind shape, p cuda.Product, y, x runtime.Tensor, w *weights, bias cuda.Ptr, a kernels.Gemm) bool {
 	m := b.Mark()
 	defer b.Release(m)
 	trial := b.padded(y.Rows, y.Cols, y.Stride(), y.DType, y.Phase())
@@ -128,8 +142,13 @@ func (c *chooser) compare(b *Backend, p cuda.Product, y, x runtime.Tensor, w *we
 	}
 	a.Y = ptr(trial)
 	ours := func() { b.own(x, w, &a) }
-	theirs := func() { b.check(p.Run(b.stream, ptr(x), w.data, bias, ptr(trial))) }
-	return b.timed(theirs) < b.timed(ours)
+	refused := false
+	theirs := func() {
+		if !refused {
+			refused = !c.queued(b, kind, p.Run(b.stream, ptr(x), w.data, bias, ptr(trial)))
+		}
+	}
+	return b.timed(theirs) < b.timed(ours) && !refused
 }
 
 // timed is how long trials runs of f take the device; the first, which may load code, does not count.
