@@ -220,12 +220,17 @@ func (w *warp) findGlobal(l int, addr, size uint64) *allocation {
 	return w.locate(l, addr, size)
 }
 
+// allocationAt is the allocation whose pages hold addr, if any.
+func (cl *cluster) allocationAt(addr uint64) *allocation {
+	if p := (addr - globalBase) >> pageShift; addr >= globalBase && p < uint64(len(cl.pages)) {
+		return cl.pages[p]
+	}
+	return nil
+}
+
 // locate is findGlobal without a rule of alignment.
 func (w *warp) locate(l int, addr, size uint64) *allocation {
-	var a *allocation
-	if p := (addr - globalBase) >> pageShift; addr >= globalBase && p < uint64(len(w.cta.cl.pages)) {
-		a = w.cta.cl.pages[p]
-	}
+	a := w.cta.cl.allocationAt(addr)
 	switch {
 	case a == nil:
 		w.fail(OutOfBounds, l, "address %#x of an access of %d bytes is in no allocation", addr, size)
@@ -247,8 +252,7 @@ func (w *warp) accessGlobal(in *inst, op *memOp, m uint32) {
 		cl.dev.syncMu.Lock()
 		defer cl.dev.syncMu.Unlock()
 	}
-	if op.quad && !op.store {
-		w.loadQuads(in, op, m)
+	if w.globalTogether(in, op, m) {
 		return
 	}
 	var a *allocation
@@ -272,26 +276,6 @@ func (w *warp) accessGlobal(in *inst, op *memOp, m uint32) {
 		}
 		w.globalRead(a, l, off, op.total)
 		w.loadLane(in, op, l, a.data[off:off+op.total])
-	}
-}
-
-// loadQuads is accessGlobal for loads of four 32-bit registers, which move most of a kernel's data.
-func (w *warp) loadQuads(in *inst, op *memOp, m uint32) {
-	d0, d1, d2, d3 := &w.r32[in.vec[0]], &w.r32[in.vec[1]], &w.r32[in.vec[2]], &w.r32[in.vec[3]]
-	var a *allocation
-	var base, limit uint64
-	for ; m != 0; m &= m - 1 {
-		l := first(m)
-		off := w.addr64[l] - base
-		if a == nil || off > limit || off&15 != 0 {
-			a = w.findGlobal(l, w.addr64[l], 16)
-			base, limit = a.base, a.size-16
-			off = w.addr64[l] - base
-		}
-		w.globalRead(a, l, off, 16)
-		b := a.data[off : off+16]
-		d0[l], d1[l] = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-		d2[l], d3[l] = binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
 	}
 }
 
@@ -402,6 +386,12 @@ func (w *warp) accessShared(in *inst, op *memOp, m uint32) {
 		}
 		w.profileShared(&w.addr32, m, uint32(op.total))
 	}
+	if op.store {
+		w.cta.cl.events++
+	}
+	if w.sharedTogether(in, op, m) {
+		return
+	}
 	n, own := uint32(op.total), w.cta
 	base, size := uint64(own.base()), uint64(len(own.shared))
 	for k := m; k != 0; k &= k - 1 {
@@ -420,9 +410,6 @@ func (w *warp) accessShared(in *inst, op *memOp, m uint32) {
 		}
 		w.sharedRead(c, l, off, n)
 		w.loadLane(in, op, l, c.shared[off:off+n])
-	}
-	if op.store {
-		own.cl.events++
 	}
 }
 
@@ -499,6 +486,12 @@ func (w *warp) accessLocal(in *inst, op *memOp, m uint32) {
 
 func (w *warp) accessParam(in *inst, op *memOp, m uint32) {
 	p := w.cta.cl.launch.Params
+	if n := uint64(len(p)); !op.store && op.total <= n {
+		if _, ok := w.within(0, n-op.total, op.size, m); ok {
+			w.loadTogether(in, op, p, m)
+			return
+		}
+	}
 	for ; m != 0; m &= m - 1 {
 		l := first(m)
 		off := w.addr64[l]

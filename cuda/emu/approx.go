@@ -68,3 +68,18 @@ func ex2ftz(a uint32) uint32 {
 	b += 1<<30 - 1 + b>>31&1
 	return bits32(float32(math.Float64frombits(b >> 31 << 31)))
 }
+
+// rcpftz is rcp.approx.ftz.f32, which ends every softmax.
+func rcpftz(a uint32) uint32 {
+	switch {
+	case a<<1 > 0xff000000:
+		return 0x7fffffff
+	case a<<1 < 1<<24: // zero, or as good as zero
+		return a&(1<<31) | 0x7f800000
+	}
+	r := bits32(float32(significant(1/float64(float32s(a)), 23)))
+	if r<<1 < 1<<24 {
+		r &= 1 << 31
+	}
+	return r
+}

@@ -1,6 +1,9 @@
 package emu
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // Floating-point arithmetic as the PTX ISA defines it: correctly rounded in the stated direction. An operation on
 // 16- and 32-bit formats is carried out in float64 and rounded to odd (Boldo and Melquiond, "Emulation of FMA and
@@ -74,8 +77,11 @@ func (f *format) decode(x uint64) float64 {
 
 // encode rounds v, which is exact or rounded to odd. finite makes overflow the largest finite value.
 func (f *format) encode(v float64, r rounding, finite bool) uint64 {
-	if math.IsNaN(v) {
+	switch {
+	case math.IsNaN(v):
 		return f.nan
+	case f.mant == 23 && r == roundNearest && !finite: // what the processor does
+		return uint64(bits32(float32(v)))
 	}
 	var sign uint64
 	if math.Signbit(v) {
@@ -181,11 +187,17 @@ func oddSqrt(x float64) float64 {
 func float32s(x uint32) float32 { return math.Float32frombits(x) }
 func bits32(x float32) uint32   { return math.Float32bits(x) }
 
+// floats is a register seen as float32: a loop that converts lane by lane moves each through a general register.
+func floats(r *[32]uint32) *[32]float32 { return (*[32]float32)(unsafe.Pointer(r)) }
+
 // fma32 is fma.rn.f32 in every case. The product is exact in float64; adding there and rounding again is wrong only when
 // the sum lies on a tie of float32 or is subnormal there, and the loop in ops_gen.go comes here for those.
 func fma32(a, b, c uint32) uint32 {
 	v := oddAdd(float64(float32s(a))*float64(float32s(b)), float64(float32s(c)))
-	return uint32(formats["f32"].encode(v, roundNearest, false))
+	if v != v {
+		return 0x7fffffff
+	}
+	return bits32(float32(v))
 }
 
 // max32 and min32 return the other operand when one is a NaN, and order -0 below +0.

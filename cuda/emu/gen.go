@@ -14,16 +14,16 @@ import (
 )
 
 // op is one row: the opcodes it stands for, the banks of destination and sources (w and f: 32 bits, l and d: 64 bits,
-// h: 16 bits), the expression over a[l], b[l], c[l], and the class.
+// h: 16 bits, s: like f, but the expression sees float32 values), the expression over a[l], b[l], c[l], and the class.
 type op struct{ names, sig, expr, class string }
 
 // fma is the body of fma32 written out, because a call for every lane would cost as much as the work.
 const fma = `{
-s := float64(float64(float32s(a[l]))*float64(float32s(b[l]))) + float64(float32s(c[l]))
+s := float64(float64(a[l])*float64(b[l])) + float64(c[l])
 if t := math.Float64bits(s); t&0x1fffffff == 0x10000000 || t<<1-1 < (1023-126)<<53 {
-	d[l] = fma32(a[l], b[l], c[l])
+	d[l] = float32s(fma32(bits32(a[l]), bits32(b[l]), bits32(c[l])))
 } else {
-	d[l] = bits32(float32(s))
+	d[l] = float32(s)
 }
 }`
 
@@ -51,10 +51,10 @@ var ops = []op{
 	{"mov.b16 mov.u16 mov.s16", "hh", "a[l]", "Move"},
 	{"mov.b64 mov.u64 mov.s64", "ll", "a[l]", "Move"},
 	{"mov.f64", "dd", "a[l]", "Move"},
-	{"add.f32 add.rn.f32", "fff", "bits32(float32s(a[l]) + float32s(b[l]))", "Float"},
-	{"sub.f32 sub.rn.f32", "fff", "bits32(float32s(a[l]) - float32s(b[l]))", "Float"},
-	{"mul.f32 mul.rn.f32", "fff", "bits32(float32s(a[l]) * float32s(b[l]))", "Float"},
-	{"fma.rn.f32 mad.rn.f32", "ffff", fma, "Float"},
+	{"add.f32 add.rn.f32", "sss", "a[l] + b[l]", "Float"},
+	{"sub.f32 sub.rn.f32", "sss", "a[l] - b[l]", "Float"},
+	{"mul.f32 mul.rn.f32", "sss", "a[l] * b[l]", "Float"},
+	{"fma.rn.f32 mad.rn.f32", "ssss", fma, "Float"},
 	{"max.f32", "fff", "max32(a[l], b[l])", "Float"},
 	{"min.f32", "fff", "min32(a[l], b[l])", "Float"},
 	{"neg.f32", "ff", "a[l] ^ 1<<31", "Float"},
@@ -62,8 +62,9 @@ var ops = []op{
 	{"add.f64 add.rn.f64", "ddd", "math.Float64bits(math.Float64frombits(a[l]) + math.Float64frombits(b[l]))", "Float"},
 	{"mul.f64 mul.rn.f64", "ddd", "math.Float64bits(math.Float64frombits(a[l]) * math.Float64frombits(b[l]))", "Float"},
 	{"ex2.approx.ftz.f32", "ff", "ex2ftz(a[l])", "Special"},
-	{"cvt.rn.f32.s32", "fw", "bits32(float32(int32(a[l])))", "Convert"},
-	{"cvt.rn.f32.u32", "fw", "bits32(float32(a[l]))", "Convert"},
+	{"rcp.approx.ftz.f32", "ff", "rcpftz(a[l])", "Special"},
+	{"cvt.rn.f32.s32", "sw", "float32(int32(a[l]))", "Convert"},
+	{"cvt.rn.f32.u32", "sw", "float32(a[l])", "Convert"},
 	{"cvt.rn.bf16x2.f32", "wff", "uint32(bf16(a[l]))<<16 | uint32(bf16(b[l]))", "Convert"},
 	{"cvt.rn.f16x2.f32", "wff", "uint32(half(a[l]))<<16 | uint32(half(b[l]))", "Convert"},
 	{"cvt.rn.f16.f32", "hf", "uint32(half(a[l]))", "Convert"},
@@ -87,7 +88,7 @@ var ops = []op{
 }
 
 var compares = []struct{ types, sig, cast string }{
-	{"s32", "ww", "int32(%s)"}, {"u32 b32", "ww", "%s"}, {"f32", "ff", "float32s(%s)"},
+	{"s32", "ww", "int32(%s)"}, {"u32 b32", "ww", "%s"}, {"f32", "ss", "%s"},
 	{"s64", "ll", "int64(%s)"}, {"u64 b64", "ll", "%s"},
 }
 
@@ -96,11 +97,15 @@ var operators = []struct{ name, op string }{
 	{"lo", "<"}, {"ls", "<="}, {"hi", ">"}, {"hs", ">="},
 }
 
-func bank(c byte) string {
-	if c == 'l' || c == 'd' {
-		return "r64"
+// register is the expression of the register in a field of the instruction, as the letter of a signature says.
+func register(c byte, field string) string {
+	switch c {
+	case 'l', 'd':
+		return "&w.r64[in." + field + "]"
+	case 's':
+		return "floats(&w.r32[in." + field + "])"
 	}
-	return "r32"
+	return "&w.r32[in." + field + "]"
 }
 
 func goName(name string) string {
@@ -115,29 +120,31 @@ func main() {
 	var funcs, table bytes.Buffer
 	row := func(names, sig, fn, class string) {
 		for n := range strings.FieldsSeq(names) {
-			fmt.Fprintf(&table, "\t%q: {%s, %q, Class%s},\n", n, fn, sig, class)
+			fmt.Fprintf(&table, "\t%q: {%s, %q, Class%s},\n", n, fn, strings.ReplaceAll(sig, "s", "f"), class)
 		}
 	}
 	for _, o := range ops {
 		fn := goName(strings.Fields(o.names)[0])
 		row(o.names, o.sig, fn, o.class)
-		vars, vals := "d", fmt.Sprintf("&w.%s[in.d]", bank(o.sig[0]))
+		vars, vals := "d", register(o.sig[0], "d")
 		for i := 1; i < len(o.sig); i++ {
 			v := string(rune('a' + i - 1))
 			vars += ", " + v
-			vals += fmt.Sprintf(", &w.%s[in.%s]", bank(o.sig[i]), v)
+			vals += ", " + register(o.sig[i], v)
 		}
 		assign := "d[l] = " + o.expr
 		if o.expr[0] == '{' {
 			assign = o.expr[1 : len(o.expr)-1]
 		}
+		full := "for l := range d {\n" + assign + "\n}"
+		if o.expr == "a[l]" {
+			full = "*d = *a"
+		}
 		fmt.Fprintf(&funcs, `
 func %s(w *warp, in *inst, m uint32) {
 	%s := %s
 	if m == allLanes {
-		for l := range d {
-			%s
-		}
+		%s
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -145,7 +152,7 @@ func %s(w *warp, in *inst, m uint32) {
 		%s
 	}
 }
-`, fn, vars, vals, assign, assign)
+`, fn, vars, vals, full, assign)
 	}
 	for _, c := range compares {
 		for _, o := range operators {
@@ -164,7 +171,7 @@ func %s(w *warp, in *inst, m uint32) {
 			row(strings.Join(names, " "), "p"+c.sig, fn, "Compare")
 			fmt.Fprintf(&funcs, `
 func %s(w *warp, in *inst, m uint32) {
-	a, b := &w.%s[in.a], &w.%s[in.b]
+	a, b := %s, %s
 	var r uint32
 	for l := range a {
 		if %s %s %s {
@@ -173,7 +180,7 @@ func %s(w *warp, in *inst, m uint32) {
 	}
 	w.pred[in.d] = w.pred[in.d]&^m | r&m
 }
-`, fn, bank(c.sig[0]), bank(c.sig[1]), fmt.Sprintf(c.cast, "a[l]"), o.op, fmt.Sprintf(c.cast, "b[l]"))
+`, fn, register(c.sig[0], "a"), register(c.sig[1], "b"), fmt.Sprintf(c.cast, "a[l]"), o.op, fmt.Sprintf(c.cast, "b[l]"))
 		}
 	}
 	for _, s := range []struct{ types, sig string }{{"b32 s32 u32", "ww"}, {"f32", "ff"}, {"b16 s16 u16", "hh"}, {"b64 s64 u64", "ll"}, {"f64", "dd"}} {
@@ -181,10 +188,10 @@ func %s(w *warp, in *inst, m uint32) {
 		for t := range strings.FieldsSeq(s.types) {
 			row("selp."+t, s.sig[:1]+s.sig+"p", fn, "Move")
 		}
-		b := bank(s.sig[0])
+		c := s.sig[0]
 		fmt.Fprintf(&funcs, `
 func %s(w *warp, in *inst, m uint32) {
-	d, a, b := &w.%s[in.d], &w.%s[in.a], &w.%s[in.b]
+	d, a, b := %s, %s, %s
 	p := w.pred[in.p]
 	if in.pneg {
 		p = ^p
@@ -198,7 +205,7 @@ func %s(w *warp, in *inst, m uint32) {
 		}
 	}
 }
-`, fn, b, b, b)
+`, fn, register(c, "d"), register(c, "a"), register(c, "b"))
 	}
 	for _, o := range []struct{ name, expr string }{{"and", "a & b"}, {"or", "a | b"}, {"xor", "a ^ b"}} {
 		fn := goName(o.name + ".pred")

@@ -29,7 +29,7 @@ func (w *warp) mbarAt(l int, addr uint64) *mbar {
 			continue
 		}
 		if c.races.on && c == w.cta {
-			if rec := &c.races.writes[off>>2]; rec.seg > w.floor && !w.ordered(rec.seg, rec.actor, rec.lane, l) {
+			if rec := &c.races.words[off>>2]; rec.seg > w.floor && !w.ordered(rec.seg, rec.actor, rec.lane, l) {
 				w.raceFault(l, uint32(off)>>2, rec, "uses the mbarrier at")
 			}
 		}

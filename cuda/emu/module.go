@@ -129,7 +129,7 @@ type stmt struct {
 	block *scope
 	guard string
 	neg   bool
-	op    []string // the opcode, split at the dots
+	op    []string // the opcode, split at the dots; shared, and never changed
 	args  []operand
 }
 

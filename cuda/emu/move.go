@@ -134,6 +134,10 @@ func (d *decoder) cvta() {
 	d.source(src, bank64, false, 64, &in.a)
 	sp := d.spaceOf()
 	window := map[space]uint64{spShared: sharedWindow, spLocal: localWindow, spParam: paramWindow}[sp]
+	if window == 0 {
+		in.exec = opMovB64
+		return
+	}
 	to := d.has("to")
 	if to {
 		window = -window
@@ -142,7 +146,7 @@ func (d *decoder) cvta() {
 		for ; m != 0; m &= m - 1 {
 			l := bits.TrailingZeros32(m) & 31
 			w.r64[in.d][l] = w.r64[in.a][l] + window
-			if to && window != 0 && w.r64[in.d][l] >= windowSize {
+			if to && w.r64[in.d][l] >= windowSize {
 				w.fail(BadOperand, l, "generic address %#x is not in the %v space", w.r64[in.a][l], sp)
 			}
 		}

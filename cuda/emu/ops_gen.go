@@ -60,6 +60,7 @@ var hotOps = map[string]hotOp{
 	"mul.f64":            {opMulF64, "ddd", ClassFloat},
 	"mul.rn.f64":         {opMulF64, "ddd", ClassFloat},
 	"ex2.approx.ftz.f32": {opEx2ApproxFtzF32, "ff", ClassSpecial},
+	"rcp.approx.ftz.f32": {opRcpApproxFtzF32, "ff", ClassSpecial},
 	"cvt.rn.f32.s32":     {opCvtRnF32S32, "fw", ClassConvert},
 	"cvt.rn.f32.u32":     {opCvtRnF32U32, "fw", ClassConvert},
 	"cvt.rn.bf16x2.f32":  {opCvtRnBf16x2F32, "wff", ClassConvert},
@@ -412,9 +413,7 @@ func opBfeU32(w *warp, in *inst, m uint32) {
 func opMovB32(w *warp, in *inst, m uint32) {
 	d, a := &w.r32[in.d], &w.r32[in.a]
 	if m == allLanes {
-		for l := range d {
-			d[l] = a[l]
-		}
+		*d = *a
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -426,9 +425,7 @@ func opMovB32(w *warp, in *inst, m uint32) {
 func opMovF32(w *warp, in *inst, m uint32) {
 	d, a := &w.r32[in.d], &w.r32[in.a]
 	if m == allLanes {
-		for l := range d {
-			d[l] = a[l]
-		}
+		*d = *a
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -440,9 +437,7 @@ func opMovF32(w *warp, in *inst, m uint32) {
 func opMovB16(w *warp, in *inst, m uint32) {
 	d, a := &w.r32[in.d], &w.r32[in.a]
 	if m == allLanes {
-		for l := range d {
-			d[l] = a[l]
-		}
+		*d = *a
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -454,9 +449,7 @@ func opMovB16(w *warp, in *inst, m uint32) {
 func opMovB64(w *warp, in *inst, m uint32) {
 	d, a := &w.r64[in.d], &w.r64[in.a]
 	if m == allLanes {
-		for l := range d {
-			d[l] = a[l]
-		}
+		*d = *a
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -468,9 +461,7 @@ func opMovB64(w *warp, in *inst, m uint32) {
 func opMovF64(w *warp, in *inst, m uint32) {
 	d, a := &w.r64[in.d], &w.r64[in.a]
 	if m == allLanes {
-		for l := range d {
-			d[l] = a[l]
-		}
+		*d = *a
 		return
 	}
 	for ; m != 0; m &= m - 1 {
@@ -480,57 +471,57 @@ func opMovF64(w *warp, in *inst, m uint32) {
 }
 
 func opAddF32(w *warp, in *inst, m uint32) {
-	d, a, b := &w.r32[in.d], &w.r32[in.a], &w.r32[in.b]
+	d, a, b := floats(&w.r32[in.d]), floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	if m == allLanes {
 		for l := range d {
-			d[l] = bits32(float32s(a[l]) + float32s(b[l]))
+			d[l] = a[l] + b[l]
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
-		d[l] = bits32(float32s(a[l]) + float32s(b[l]))
+		d[l] = a[l] + b[l]
 	}
 }
 
 func opSubF32(w *warp, in *inst, m uint32) {
-	d, a, b := &w.r32[in.d], &w.r32[in.a], &w.r32[in.b]
+	d, a, b := floats(&w.r32[in.d]), floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	if m == allLanes {
 		for l := range d {
-			d[l] = bits32(float32s(a[l]) - float32s(b[l]))
+			d[l] = a[l] - b[l]
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
-		d[l] = bits32(float32s(a[l]) - float32s(b[l]))
+		d[l] = a[l] - b[l]
 	}
 }
 
 func opMulF32(w *warp, in *inst, m uint32) {
-	d, a, b := &w.r32[in.d], &w.r32[in.a], &w.r32[in.b]
+	d, a, b := floats(&w.r32[in.d]), floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	if m == allLanes {
 		for l := range d {
-			d[l] = bits32(float32s(a[l]) * float32s(b[l]))
+			d[l] = a[l] * b[l]
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
-		d[l] = bits32(float32s(a[l]) * float32s(b[l]))
+		d[l] = a[l] * b[l]
 	}
 }
 
 func opFmaRnF32(w *warp, in *inst, m uint32) {
-	d, a, b, c := &w.r32[in.d], &w.r32[in.a], &w.r32[in.b], &w.r32[in.c]
+	d, a, b, c := floats(&w.r32[in.d]), floats(&w.r32[in.a]), floats(&w.r32[in.b]), floats(&w.r32[in.c])
 	if m == allLanes {
 		for l := range d {
 
-			s := float64(float64(float32s(a[l]))*float64(float32s(b[l]))) + float64(float32s(c[l]))
+			s := float64(float64(a[l])*float64(b[l])) + float64(c[l])
 			if t := math.Float64bits(s); t&0x1fffffff == 0x10000000 || t<<1-1 < (1023-126)<<53 {
-				d[l] = fma32(a[l], b[l], c[l])
+				d[l] = float32s(fma32(bits32(a[l]), bits32(b[l]), bits32(c[l])))
 			} else {
-				d[l] = bits32(float32(s))
+				d[l] = float32(s)
 			}
 
 		}
@@ -539,11 +530,11 @@ func opFmaRnF32(w *warp, in *inst, m uint32) {
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
 
-		s := float64(float64(float32s(a[l]))*float64(float32s(b[l]))) + float64(float32s(c[l]))
+		s := float64(float64(a[l])*float64(b[l])) + float64(c[l])
 		if t := math.Float64bits(s); t&0x1fffffff == 0x10000000 || t<<1-1 < (1023-126)<<53 {
-			d[l] = fma32(a[l], b[l], c[l])
+			d[l] = float32s(fma32(bits32(a[l]), bits32(b[l]), bits32(c[l])))
 		} else {
-			d[l] = bits32(float32(s))
+			d[l] = float32(s)
 		}
 
 	}
@@ -647,31 +638,45 @@ func opEx2ApproxFtzF32(w *warp, in *inst, m uint32) {
 	}
 }
 
-func opCvtRnF32S32(w *warp, in *inst, m uint32) {
+func opRcpApproxFtzF32(w *warp, in *inst, m uint32) {
 	d, a := &w.r32[in.d], &w.r32[in.a]
 	if m == allLanes {
 		for l := range d {
-			d[l] = bits32(float32(int32(a[l])))
+			d[l] = rcpftz(a[l])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
-		d[l] = bits32(float32(int32(a[l])))
+		d[l] = rcpftz(a[l])
+	}
+}
+
+func opCvtRnF32S32(w *warp, in *inst, m uint32) {
+	d, a := floats(&w.r32[in.d]), &w.r32[in.a]
+	if m == allLanes {
+		for l := range d {
+			d[l] = float32(int32(a[l]))
+		}
+		return
+	}
+	for ; m != 0; m &= m - 1 {
+		l := bits.TrailingZeros32(m) & 31
+		d[l] = float32(int32(a[l]))
 	}
 }
 
 func opCvtRnF32U32(w *warp, in *inst, m uint32) {
-	d, a := &w.r32[in.d], &w.r32[in.a]
+	d, a := floats(&w.r32[in.d]), &w.r32[in.a]
 	if m == allLanes {
 		for l := range d {
-			d[l] = bits32(float32(a[l]))
+			d[l] = float32(a[l])
 		}
 		return
 	}
 	for ; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m) & 31
-		d[l] = bits32(float32(a[l]))
+		d[l] = float32(a[l])
 	}
 }
 
@@ -1132,10 +1137,10 @@ func opSetpHsU32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpEqF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) == float32s(b[l]) {
+		if a[l] == b[l] {
 			r |= 1 << l
 		}
 	}
@@ -1143,10 +1148,10 @@ func opSetpEqF32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpNeF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) != float32s(b[l]) {
+		if a[l] != b[l] {
 			r |= 1 << l
 		}
 	}
@@ -1154,10 +1159,10 @@ func opSetpNeF32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpLtF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) < float32s(b[l]) {
+		if a[l] < b[l] {
 			r |= 1 << l
 		}
 	}
@@ -1165,10 +1170,10 @@ func opSetpLtF32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpLeF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) <= float32s(b[l]) {
+		if a[l] <= b[l] {
 			r |= 1 << l
 		}
 	}
@@ -1176,10 +1181,10 @@ func opSetpLeF32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpGtF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) > float32s(b[l]) {
+		if a[l] > b[l] {
 			r |= 1 << l
 		}
 	}
@@ -1187,10 +1192,10 @@ func opSetpGtF32(w *warp, in *inst, m uint32) {
 }
 
 func opSetpGeF32(w *warp, in *inst, m uint32) {
-	a, b := &w.r32[in.a], &w.r32[in.b]
+	a, b := floats(&w.r32[in.a]), floats(&w.r32[in.b])
 	var r uint32
 	for l := range a {
-		if float32s(a[l]) >= float32s(b[l]) {
+		if a[l] >= b[l] {
 			r |= 1 << l
 		}
 	}

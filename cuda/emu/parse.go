@@ -19,7 +19,7 @@ const (
 // Parse reads PTX text. Errors are *SyntaxError and name the line and the construct. Instructions are checked when
 // their kernel is first asked for (Module.Kernel).
 func Parse(ptx []byte) (*Module, error) {
-	p := &parser{lex: lexer{src: string(ptx), line: 1}}
+	p := &parser{lex: lexer{src: string(ptx), line: 1}, ops: map[string][]string{}}
 	p.m = &Module{vars: map[string]*variable{}, funcs: map[string]*function{}, kernels: map[string]*Kernel{}}
 	if err := p.advance(); err != nil {
 		return nil, err
@@ -35,6 +35,7 @@ type parser struct {
 	tok   token
 	m     *Module
 	depth int
+	ops   map[string][]string // opcodes so far, split at the dots: a text has few different ones
 }
 
 func (p *parser) errorf(format string, args ...any) error {

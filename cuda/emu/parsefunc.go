@@ -237,7 +237,11 @@ func (p *parser) statement(sc *scope) error {
 		sc.stmts = append(sc.stmts, st)
 		return nil
 	}
-	st.op = strings.Split(name, ".")
+	if st.op = p.ops[name]; st.op == nil {
+		st.op = strings.Split(name, ".")
+		p.ops[name] = st.op
+	}
+	st.args = make([]operand, 0, 4)
 	for !p.is(";") {
 		o, err := p.operand()
 		if err != nil {

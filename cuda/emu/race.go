@@ -30,14 +30,21 @@ func (c clock) join(o clock) {
 	}
 }
 
-// writeRecord is the last write of a 4-byte word.
-type writeRecord struct {
-	seg   uint32
-	line  int32
-	actor uint8
-	lane  uint8
-	mask  uint8 // which bytes
-	kind  uint8
+// wordRecord is the last write of a 4-byte word, and the latest segment in which anyone read it.
+type wordRecord struct {
+	seg      uint32
+	line     int32
+	actor    uint8
+	lane     uint8
+	mask     uint8 // which bytes
+	kind     uint8
+	lastRead uint32
+	readLine int32
+}
+
+// write replaces the record of the last write.
+func (r *wordRecord) write(seg uint32, line int32, actor, lane int, mask, kind uint8) {
+	r.seg, r.line, r.actor, r.lane, r.mask, r.kind = seg, line, uint8(actor), uint8(lane), mask, kind
 }
 
 const (
@@ -48,18 +55,16 @@ const (
 
 // races is the record of one block's shared memory.
 type races struct {
-	on       bool
-	time     uint32
-	warps    int
-	actors   int // width of a clock
-	readers  int // actors that read: warps, warpgroups, bulk stores
-	writes   []writeRecord
-	reads    []uint32 // [word][reader]: segment<<6 | lane
-	lastRead []uint32 // [word]: the latest segment in which anyone read it
-	readLine []int32
-	flight   int // words with a pending access
-	atomics  clock
-	proxied  clock
+	on      bool
+	time    uint32
+	warps   int
+	actors  int // width of a clock
+	readers int // actors that read: warps, warpgroups, bulk stores
+	words   []wordRecord
+	reads   [][]uint32 // [reader][word]: segment<<6 | lane
+	flight  int        // words with a pending access
+	atomics clock
+	proxied clock
 }
 
 func (r *races) init(warps, bytes int) {
@@ -67,9 +72,11 @@ func (r *races) init(warps, bytes int) {
 	r.readers = warps + (warps+3)/4 + 1
 	r.actors = r.readers + maxMbarrier
 	words := (bytes + 3) / 4
-	r.writes = make([]writeRecord, words)
-	r.reads = make([]uint32, words*r.readers)
-	r.lastRead, r.readLine = make([]uint32, words), make([]int32, words)
+	r.words = make([]wordRecord, words)
+	r.reads = make([][]uint32, r.readers)
+	for i := range r.reads {
+		r.reads[i] = make([]uint32, words)
+	}
 	r.atomics, r.proxied = make(clock, r.actors), make(clock, r.actors)
 	r.time = 1
 }
@@ -80,9 +87,10 @@ func (r *races) begin(warps []*warp) {
 		return
 	}
 	if r.time > maxTime || r.flight != 0 {
-		clear(r.writes)
-		clear(r.reads)
-		clear(r.lastRead)
+		clear(r.words)
+		for _, x := range r.reads {
+			clear(x)
+		}
 		r.time, r.flight = 1, 0
 	}
 	start := r.time
@@ -97,7 +105,7 @@ func (r *races) begin(warps []*warp) {
 	}
 	r.time++
 	for _, w := range warps {
-		w.seg = r.time
+		w.prev, w.seg = start, r.time
 	}
 	clear(r.atomics)
 	clear(r.proxied)
@@ -109,6 +117,9 @@ func (r *races) tick() uint32 {
 	return r.time
 }
 
+// nextSegment starts a new segment of the warp's life.
+func (w *warp) nextSegment() { w.prev, w.seg = w.seg, w.cta.races.tick() }
+
 // release returns what the warp's past is to somebody who synchronises with it, and starts a new segment.
 func (w *warp) release(to, proxy clock) {
 	r := &w.cta.races
@@ -118,10 +129,11 @@ func (w *warp) release(to, proxy clock) {
 	to.join(w.clock)
 	to[w.id] = max(to[w.id], w.seg)
 	proxy.join(w.proxy)
-	w.seg = r.tick()
+	w.nextSegment()
 }
 
-// acquire makes another past the warp's own.
+// acquire makes another past the warp's own, and raises the floor: up to there all segments of all actors are ordered
+// before the warp's present. Of a warp whose last segment is, these are all that began before its present one.
 func (w *warp) acquire(from, proxy clock) {
 	r := &w.cta.races
 	if !r.on {
@@ -129,22 +141,27 @@ func (w *warp) acquire(from, proxy clock) {
 	}
 	w.clock.join(from)
 	w.proxy.join(proxy)
-	w.floor = w.clock[0]
-	for _, v := range w.clock[:r.warps] {
-		w.floor = min(w.floor, v)
+	floor := w.seg
+	for a, o := range w.cta.warps {
+		if w.clock[a] >= o.prev {
+			floor = min(floor, o.seg-1)
+		} else {
+			floor = min(floor, w.clock[a])
+		}
 	}
 	for a := r.warps; a < r.actors; a++ {
 		if w.clock[a] < w.cta.agentSeg[a-r.warps] {
-			w.floor = min(w.floor, w.clock[a])
+			floor = min(floor, w.clock[a])
 		}
 	}
+	w.floor = max(w.floor, floor)
 }
 
 // syncWarp orders the lanes of the warp among each other.
 func (w *warp) syncWarp() {
 	if r := &w.cta.races; r.on {
 		w.clock[w.id] = w.seg
-		w.seg = r.tick()
+		w.nextSegment()
 	}
 }
 
@@ -153,7 +170,7 @@ func (w *warp) fenceProxy() {
 	if r := &w.cta.races; r.on {
 		w.proxy.join(w.clock)
 		w.proxy[w.id] = w.seg
-		w.seg = r.tick()
+		w.nextSegment()
 	}
 }
 
@@ -169,17 +186,22 @@ func (w *warp) raceRead(lane int, off, n uint32) {
 	r := &w.cta.races
 	mask := byteMask(off, n)
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		if rec := &r.writes[word]; rec.seg > w.floor && rec.mask&mask != 0 && !w.ordered(rec.seg, rec.actor, rec.lane, lane) {
+		rec := &r.words[word]
+		if rec.seg > w.floor && rec.mask&mask != 0 && !w.ordered(rec.seg, rec.actor, rec.lane, lane) {
 			w.raceFault(lane, word, rec, "reads")
 		}
-		e := &r.reads[int(word)*r.readers+w.id]
-		if s := w.seg<<6 | uint32(lane); *e>>6 == w.seg && *e != s {
-			*e |= manyLanes
-		} else {
-			*e = s
-		}
-		r.lastRead[word] = max(r.lastRead[word], w.seg)
-		r.readLine[word] = w.k.code[w.pc].line
+		markRead(&r.reads[w.id][word], w.seg, uint32(lane))
+		rec.lastRead = max(rec.lastRead, w.seg)
+		rec.readLine = w.k.code[w.pc].line
+	}
+}
+
+// markRead adds a lane, or manyLanes, to those of a warp that have read a word in the segment.
+func markRead(e *uint32, seg, lane uint32) {
+	if s := seg<<6 | lane; *e>>6 == seg && *e != s {
+		*e |= manyLanes
+	} else {
+		*e = s
 	}
 }
 
@@ -192,29 +214,36 @@ func (w *warp) raceWrite(lane int, off, n uint32, kind uint8) {
 	r := &w.cta.races
 	mask, line := byteMask(off, n), w.k.code[w.pc].line
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		rec := &r.writes[word]
+		rec := &r.words[word]
 		// Lanes of one store may hit the same word: one of them wins. Atomics do not race with each other.
 		together := rec.kind == kind && (kind == writeAtomic || int(rec.actor) == w.id && rec.line == line)
 		if rec.seg > w.floor && rec.mask&mask != 0 && !together && !w.ordered(rec.seg, rec.actor, rec.lane, lane) {
 			w.raceFault(lane, word, rec, "writes")
 		}
-		if r.lastRead[word] > w.floor && n >= 4 {
+		if rec.lastRead > w.floor && n >= 4 {
 			w.checkReaders(lane, word)
 		}
-		*rec = writeRecord{seg: w.seg, line: line, actor: uint8(w.id), lane: uint8(lane), mask: mask, kind: kind}
+		rec.write(w.seg, line, w.id, lane, mask, kind)
 	}
+}
+
+// unorderedReader finds somebody who has read the word and is not ordered before the present; -1 if there is none.
+func (w *warp) unorderedReader(lane int, word uint32) int {
+	for a, words := range w.cta.races.reads {
+		e := words[word]
+		if seg := e >> 6; seg > w.clock[a] && (a != w.id || int(e&63) != lane || seg == pending) {
+			return a
+		}
+	}
+	return -1
 }
 
 // checkReaders faults if a reader of the word is not ordered before the present.
 func (w *warp) checkReaders(lane int, word uint32) {
 	r := &w.cta.races
-	for a, e := range r.reads[int(word)*r.readers:][:r.readers] {
-		seg := e >> 6
-		if seg <= w.clock[a] || a == w.id && int(e&63) == lane && seg != pending {
-			continue
-		}
-		if seg == pending {
-			w.fail(MissingAsyncWait, lane, "writes shared byte %d, which the operation of line %d still reads", word*4+sharedBase, r.readLine[word])
+	if a := w.unorderedReader(lane, word); a >= 0 {
+		if r.reads[a][word]>>6 == pending {
+			w.fail(MissingAsyncWait, lane, "writes shared byte %d, which the operation of line %d still reads", word*4+sharedBase, r.words[word].readLine)
 		}
 		who := "an asynchronous operation"
 		if a < r.warps {
@@ -223,11 +252,11 @@ func (w *warp) checkReaders(lane int, word uint32) {
 		if a == w.id {
 			who = "another lane of its warp"
 		}
-		w.fail(SharedRace, lane, "writes shared byte %d, which %s read at line %d with no synchronisation between", word*4+sharedBase, who, r.readLine[word])
+		w.fail(SharedRace, lane, "writes shared byte %d, which %s read at line %d with no synchronisation between", word*4+sharedBase, who, r.words[word].readLine)
 	}
 }
 
-func (w *warp) raceFault(lane int, word uint32, rec *writeRecord, verb string) {
+func (w *warp) raceFault(lane int, word uint32, rec *wordRecord, verb string) {
 	at := word*4 + sharedBase
 	if rec.seg == pending {
 		w.fail(MissingAsyncWait, lane, "%s shared byte %d, which the copy of line %d has not delivered", verb, at, rec.line)
@@ -252,16 +281,16 @@ func (w *warp) asyncRead(lane int, off, n uint32, agent int) {
 		return
 	}
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		rec := &r.writes[word]
+		rec := &r.words[word]
 		if rec.seg > w.floor && !w.ordered(rec.seg, rec.actor, rec.lane, lane) {
 			w.raceFault(lane, word, rec, "reads")
 		}
 		if rec.kind != writeAsync && rec.seg != 0 && rec.seg > w.proxy[rec.actor] {
 			w.fail(MissingFence, lane, "an asynchronous operation reads shared byte %d, written at line %d, without a fence.proxy.async between", word*4+sharedBase, rec.line)
 		}
-		r.reads[int(word)*r.readers+agent] = pending<<6 | manyLanes
-		r.lastRead[word] = pending
-		r.readLine[word] = w.k.code[w.pc].line
+		r.reads[agent][word] = pending<<6 | manyLanes
+		rec.lastRead = pending
+		rec.readLine = w.k.code[w.pc].line
 	}
 	r.flight++
 }
@@ -272,13 +301,12 @@ func (r *races) asyncReadDone(off, n uint32, agent int, seg uint32) {
 		return
 	}
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		e := &r.reads[int(word)*r.readers+agent]
-		*e = seg<<6 | manyLanes
+		r.reads[agent][word] = seg<<6 | manyLanes
 		last := seg // the newest there is, unless another agent still reads
-		for _, x := range r.reads[int(word)*r.readers+r.warps:][:r.readers-r.warps] {
-			last = max(last, x>>6)
+		for _, x := range r.reads[r.warps:] {
+			last = max(last, x[word]>>6)
 		}
-		r.lastRead[word] = last
+		r.words[word].lastRead = last
 	}
 	r.flight--
 }
@@ -290,16 +318,16 @@ func (w *warp) asyncWrite(c *cta, lane int, off, n uint32, actor int) {
 		return
 	}
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		rec := &r.writes[word]
+		rec := &r.words[word]
 		if c == w.cta {
 			if rec.seg > w.floor && !w.ordered(rec.seg, rec.actor, rec.lane, lane) {
 				w.raceFault(lane, word, rec, "a copy writes")
 			}
-			if r.lastRead[word] > w.floor {
+			if rec.lastRead > w.floor {
 				w.checkReaders(lane, word)
 			}
 		}
-		*rec = writeRecord{seg: pending, line: w.k.code[w.pc].line, actor: uint8(actor), lane: uint8(lane), mask: 15, kind: writeAsync}
+		rec.write(pending, w.k.code[w.pc].line, actor, lane, 15, writeAsync)
 	}
 	r.flight++
 }
@@ -310,7 +338,7 @@ func (r *races) asyncWriteDone(off, n uint32, seg uint32) {
 		return
 	}
 	for word := off >> 2; word <= (off+n-1)>>2; word++ {
-		r.writes[word].seg = seg
+		r.words[word].seg = seg
 	}
 	r.flight--
 }

@@ -134,27 +134,33 @@ func (w *warp) profileShared(addr *[32]uint32, m uint32, size uint32) {
 		if phase == 0 {
 			continue
 		}
-		var words [32][]uint32
-		var store [32][4]uint32
-		deepest := 0
-		for k := phase; k != 0; k &= k - 1 {
-			a := addr[from+bits.TrailingZeros32(k)]
-		next:
-			for word := a >> 2; word <= (a+size-1)>>2; word++ {
-				b := word & 31
-				if words[b] == nil {
-					words[b] = store[b][:0]
-				}
-				for _, o := range words[b] {
-					if o == word {
-						continue next
-					}
-				}
-				words[b] = append(words[b], word)
-				deepest = max(deepest, len(words[b]))
-			}
-		}
-		c.Wavefronts += int64(deepest)
+		c.Wavefronts += int64(bankCycles(addr, from, phase, size))
 		c.Ideal++
 	}
+}
+
+// bankCycles counts the cycles of one phase: the most words that its lanes want of any one bank.
+func bankCycles(addr *[32]uint32, from int, phase, size uint32) int {
+	var words [65]uint32         // from 1; misaligned accesses touch more words than banks
+	var latest [32]uint8         // each bank's list of words, by position in words
+	var before [len(words)]uint8 // the next in the list
+	n, deepest := uint8(0), 0
+	for ; phase != 0; phase &= phase - 1 {
+		a := addr[(from+bits.TrailingZeros32(phase))&31]
+	next:
+		for word := a >> 2; word <= (a+size-1)>>2; word++ {
+			depth := 1
+			for i := latest[word&31]; i != 0; i = before[i] {
+				if words[i] == word {
+					continue next
+				}
+				depth++
+			}
+			n++
+			words[n], before[n] = word, latest[word&31]
+			latest[word&31] = n
+			deepest = max(deepest, depth)
+		}
+	}
+	return deepest
 }

@@ -63,7 +63,8 @@ type warp struct {
 	steps    int64
 
 	clock, proxy clock
-	seg, floor   uint32
+	seg, prev    uint32 // the present segment and the one before
+	floor        uint32 // segments up to this one are all in the past
 
 	copies       []asyncCopy // cp.async not yet committed
 	groups       [][]asyncCopy
@@ -73,6 +74,8 @@ type warp struct {
 	clusterPhase int
 	addr32       [32]uint32 // scratch
 	addr64       [32]uint64
+	offs         [32]uint64
+	touches      [32]touch
 	wg           warpgroupState
 	tileA        [16][16]float32 // the last product's A, unpacked
 }
