@@ -33,6 +33,13 @@ func bench(c *config, stdout, stderr io.Writer) int {
 		return c.alone(ctx, stderr, func(l *loaded) error {
 			i := l.model.Info()
 			fmt.Fprintf(stdout, "%s (%s, %s weights) on %s, loaded in %s\n", c.name, i.Family, i.DType, l.device.Props().Name, l.took.Round(time.Millisecond))
+			if g := l.device.gpu; g != nil {
+				p, err := g.Peak(i.DType)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(stdout, "the GPU's peak: %.3g TFLOP/s of the largest product, %.0f GB/s of copies\n", p.Product/1e12, p.Copy/1e9)
+			}
 			if b, ok := l.device.Backend.(*cpu.Backend); ok {
 				p := b.Peak()
 				fmt.Fprintf(stdout, "the machine's peak: %.0f GFLOP/s float32, %.0f bfloat16, %.1f GB/s of reading\n", p.FMA/1e9, p.BF16/1e9, p.Read/1e9)

@@ -204,7 +204,7 @@ func TestOutOfMemory(t *testing.T) {
 // follows is computed.
 func TestALaunchWithoutMemory(t *testing.T) {
 	for _, call := range []string{"cuLaunchKernelEx", "cuEventRecord"} {
-		for at := 1; at <= 3*firstGroup; at++ {
+		for at := 1; at <= 2*firstGroup+2; at++ { // the borders of two groups and all between
 			left := 0
 			b := emulated(t, "sm_80", emu.Options{NoRaceCheck: true, Fail: func(name string) error {
 				if name != call || left == 0 {
