@@ -1,5 +1,7 @@
 package runtime
 
+import "fmt"
+
 // Act is an activation function.
 type Act uint8
 
@@ -28,6 +30,54 @@ type LinearSpec struct {
 	Cap   float32   // c·tanh(y/c) after all; 0 for none
 	Scale []float32 // one factor a row of W, folded into W and b in float32; nil for none
 	Wide  bool      // float32 results whatever the compute type: logits, scores, the last vector
+}
+
+// Check gives the height of the stacked matrix and its width K, or the error of a spec that nobody can pack.
+func (s LinearSpec) Check() (rows, k int, err error) {
+	fail := func(format string, args ...any) (int, int, error) {
+		return 0, 0, fmt.Errorf("linear %s: %s", s.Name, fmt.Sprintf(format, args...))
+	}
+	if len(s.W) == 0 {
+		return fail("no weights")
+	}
+	for _, w := range s.W {
+		if w.IsZero() && w.Rows*w.Cols > 0 || w.Cols != s.W[0].Cols {
+			return fail("%s has %d columns, %s %d", w.Name, w.Cols, s.W[0].Name, s.W[0].Cols)
+		}
+		rows += w.Rows
+	}
+	switch {
+	case s.Gate && rows%2 != 0:
+		return fail("%d rows are no gate and up of equal height", rows)
+	case s.B != nil && len(s.B) != len(s.W):
+		return fail("%d biases for %d matrices", len(s.B), len(s.W))
+	case s.Scale != nil && len(s.Scale) != rows:
+		return fail("%d factors for %d rows", len(s.Scale), rows)
+	case s.Act > QuickGELU:
+		return fail("activation %d", s.Act)
+	}
+	for i, b := range s.B {
+		if !b.IsZero() && (b.Rows != 1 || b.Cols != s.W[i].Rows) {
+			return fail("bias %s [%d,%d] for %d rows", b.Name, b.Rows, b.Cols, s.W[i].Rows)
+		}
+	}
+	return rows, s.W[0].Cols, nil
+}
+
+// Bias is the stacked biases of a spec that passed Check, times their factors; zeros where a part has none.
+func (s LinearSpec) Bias() []float32 {
+	var bias []float32
+	for i, w := range s.W {
+		part := make([]float32, w.Rows)
+		if s.B != nil && !s.B[i].IsZero() {
+			s.B[i].Row(part, 0)
+		}
+		bias = append(bias, part...)
+	}
+	for i, f := range s.Scale {
+		bias[i] *= f
+	}
+	return bias
 }
 
 // Linear is a packed LinearSpec. N is the number of its outputs: half the rows of W where it is gated.
@@ -73,6 +123,26 @@ type TableSpec struct {
 	Type     Source  // [1, H]: the one token type of the batch
 	Scale    float32 // 0 counts as 1
 	Norm     *Norm
+}
+
+// Check gives the width H of the rows, or the error of tables that do not fit each other.
+func (s TableSpec) Check() (width int, err error) {
+	for _, t := range []Source{s.Word, s.Position, s.Type} {
+		switch {
+		case t.IsZero():
+		case width != 0 && t.Cols != width:
+			return 0, fmt.Errorf("table %s: %s has %d columns, want %d", s.Name, t.Name, t.Cols, width)
+		default:
+			width = t.Cols
+		}
+	}
+	if !s.Type.IsZero() && s.Type.Rows != 1 {
+		return 0, fmt.Errorf("table %s: type %s [%d,%d], want [1,%d]", s.Name, s.Type.Name, s.Type.Rows, s.Type.Cols, width)
+	}
+	if s.Norm != nil && s.Norm.Width != width {
+		return 0, fmt.Errorf("table %s: norm %s of width %d for %d", s.Name, s.Norm.Name, s.Norm.Width, width)
+	}
+	return width, nil
 }
 
 // Table is a loaded TableSpec.

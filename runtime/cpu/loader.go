@@ -90,47 +90,18 @@ func (l *loader) kindOf(sources []runtime.Source, scaled bool) kind {
 }
 
 func (l *loader) Linear(s runtime.LinearSpec) (*runtime.Linear, error) {
-	fail := func(format string, args ...any) (*runtime.Linear, error) {
-		return nil, fmt.Errorf("linear %s: %s", s.Name, fmt.Sprintf(format, args...))
-	}
-	if len(s.W) == 0 {
-		return fail("no weights")
-	}
-	for _, src := range s.W {
-		if src.IsZero() && src.Rows*src.Cols > 0 || src.Cols != s.W[0].Cols {
-			return fail("%s has %d columns, %s %d", src.Name, src.Cols, s.W[0].Name, s.W[0].Cols)
-		}
+	rows, k, err := s.Check()
+	if err != nil {
+		return nil, err
 	}
 	matrix := newStack(s.W)
-	w := &weights{n: matrix.rows, k: s.W[0].Cols, gate: s.Gate, act: s.Act, cap: s.Cap}
-	switch {
-	case s.Gate && matrix.rows%2 != 0:
-		return fail("%d rows are no gate and up of equal height", matrix.rows)
-	case s.B != nil && len(s.B) != len(s.W):
-		return fail("%d biases for %d matrices", len(s.B), len(s.W))
-	case s.Scale != nil && len(s.Scale) != matrix.rows:
-		return fail("%d factors for %d rows", len(s.Scale), matrix.rows)
-	case s.Act > runtime.QuickGELU:
-		return fail("activation %d", s.Act)
-	}
+	w := &weights{n: rows, k: k, gate: s.Gate, act: s.Act, cap: s.Cap}
 	if s.Gate {
 		w.n /= 2
 	}
 	w.kind = l.kindOf(s.W, s.Scale != nil)
 	w.layout(l.b.level)
-	bias := make([]float32, matrix.rows)
-	for i, b := range s.B {
-		if b.IsZero() {
-			continue
-		}
-		if b.Rows != 1 || b.Cols != s.W[i].Rows {
-			return fail("bias %s [%d,%d] for %d rows", b.Name, b.Rows, b.Cols, s.W[i].Rows)
-		}
-		b.Row(bias[matrix.first[i]:][:b.Cols], 0)
-	}
-	for i, f := range s.Scale {
-		bias[i] *= f
-	}
+	bias := s.Bias()
 	p, err := l.take(w.panels() * w.panelBytes)
 	if err != nil {
 		return nil, err
@@ -190,30 +161,21 @@ func (l *loader) Norm(s runtime.NormSpec) (*runtime.Norm, error) {
 }
 
 func (l *loader) Table(s runtime.TableSpec) (*runtime.Table, error) {
-	fail := func(format string, args ...any) (*runtime.Table, error) {
-		return nil, fmt.Errorf("table %s: %s", s.Name, fmt.Sprintf(format, args...))
+	width, err := s.Check()
+	if err != nil {
+		return nil, err
 	}
-	t := &table{scale: s.Scale, vocab: s.Word.Rows, positions: s.Position.Rows, dtype: s.Word.DType}
-	for _, src := range []runtime.Source{s.Word, s.Position, s.Type} {
-		switch {
-		case src.IsZero():
-		case t.width != 0 && src.Cols != t.width:
-			return fail("%s has %d columns, want %d", src.Name, src.Cols, t.width)
-		default:
-			t.width = src.Cols
-		}
-	}
+	t := &table{scale: s.Scale, vocab: s.Word.Rows, positions: s.Position.Rows, width: width, dtype: s.Word.DType}
 	if t.scale == 0 {
 		t.scale = 1
 	}
 	if s.Norm != nil {
 		n, ok := s.Norm.Packed.(*norm)
-		if !ok || n.width != t.width {
-			return fail("norm %s of width %d for %d", s.Norm.Name, s.Norm.Width, t.width)
+		if !ok {
+			return nil, fmt.Errorf("table %s: norm %s was not loaded by the cpu", s.Name, s.Norm.Name)
 		}
 		t.norm = n
 	}
-	var err error
 	if !s.Word.IsZero() {
 		if s.Word.Rows > 0 && s.Word.RowBytes(0) == nil {
 			t.dtype = runtime.F32
@@ -232,7 +194,7 @@ func (l *loader) Table(s runtime.TableSpec) (*runtime.Table, error) {
 	if !s.Type.IsZero() {
 		v, err := l.vector(s.Type, t.width, 0)
 		if err != nil {
-			return fail("type %v", err)
+			return nil, fmt.Errorf("table %s: type %w", s.Name, err)
 		}
 		t.kind = unsafe.Pointer(unsafe.SliceData(v))
 	}

@@ -189,33 +189,18 @@ type weights struct {
 }
 
 func (l *loader) Linear(s runtime.LinearSpec) (*runtime.Linear, error) {
-	fail := func(format string, args ...any) (*runtime.Linear, error) {
-		return nil, fmt.Errorf("linear %s: %s", s.Name, fmt.Sprintf(format, args...))
-	}
-	if len(s.W) == 0 {
-		return fail("no weights")
+	rows, k, err := s.Check()
+	if err != nil {
+		return nil, err
 	}
 	type at struct{ source, row int }
 	var order []at // of the stacked rows
 	for i, src := range s.W {
-		if src.IsZero() && src.Rows*src.Cols > 0 || src.Cols != s.W[0].Cols {
-			return fail("%s has %d columns, %s %d", src.Name, src.Cols, s.W[0].Name, s.W[0].Cols)
-		}
 		for r := range src.Rows {
 			order = append(order, at{i, r})
 		}
 	}
-	w := &weights{rows: len(order), n: len(order), k: s.W[0].Cols, dtype: l.precision.Compute, out: l.precision.Compute, gate: s.Gate, act: s.Act, cap: s.Cap}
-	switch {
-	case s.Gate && w.rows%2 != 0:
-		return fail("%d rows are no gate and up of equal height", w.rows)
-	case s.B != nil && len(s.B) != len(s.W):
-		return fail("%d biases for %d matrices", len(s.B), len(s.W))
-	case s.Scale != nil && len(s.Scale) != w.rows:
-		return fail("%d factors for %d rows", len(s.Scale), w.rows)
-	case s.Act > runtime.QuickGELU:
-		return fail("activation %d", s.Act)
-	}
+	w := &weights{rows: rows, n: rows, k: k, dtype: l.precision.Compute, out: l.precision.Compute, gate: s.Gate, act: s.Act, cap: s.Cap}
 	if s.Wide {
 		w.out = runtime.F32
 	}
@@ -231,22 +216,11 @@ func (l *loader) Linear(s runtime.LinearSpec) (*runtime.Linear, error) {
 		return s.Scale[stacked]
 	}
 	if s.B != nil {
-		bias := make([]float32, 0, w.rows)
-		for i, b := range s.B {
-			part := make([]float32, s.W[i].Rows)
-			if !b.IsZero() {
-				if b.Rows != 1 || b.Cols != len(part) {
-					return fail("bias %s [%d,%d] for %d rows", b.Name, b.Rows, b.Cols, len(part))
-				}
-				b.Row(part, 0)
-			}
-			bias = append(bias, part...)
-		}
+		bias := s.Bias()
 		packed := make([]float32, w.rows)
 		for i := range packed {
-			packed[i] = bias[place(i)] * factor(place(i))
+			packed[i] = bias[place(i)]
 		}
-		var err error
 		if w.bias, err = l.floats(packed); err != nil {
 			return nil, err
 		}
@@ -258,7 +232,6 @@ func (l *loader) Linear(s runtime.LinearSpec) (*runtime.Linear, error) {
 		}
 	}
 	w.stride = aligned(w.k, w.dtype)
-	var err error
 	w.data, err = l.place(w.rows, w.stride*w.dtype.Size(), func(dst []byte, i int) {
 		p := order[place(i)]
 		row(dst, s.W[p.source], p.row, w.dtype, factor(place(i)))
@@ -313,29 +286,17 @@ type table struct {
 }
 
 func (l *loader) Table(s runtime.TableSpec) (*runtime.Table, error) {
-	fail := func(format string, args ...any) (*runtime.Table, error) {
-		return nil, fmt.Errorf("table %s: %s", s.Name, fmt.Sprintf(format, args...))
-	}
-	width := 0
-	for _, src := range []runtime.Source{s.Word, s.Position, s.Type} {
-		switch {
-		case src.IsZero():
-		case width != 0 && src.Cols != width:
-			return fail("%s has %d columns, want %d", src.Name, src.Cols, width)
-		default:
-			width = src.Cols
-		}
-	}
-	if !s.Type.IsZero() && s.Type.Rows != 1 {
-		return fail("type %s [%d,%d], want [1,%d]", s.Type.Name, s.Type.Rows, s.Type.Cols, width)
+	width, err := s.Check()
+	if err != nil {
+		return nil, err
 	}
 	t := &table{scale: s.Scale, dtype: l.precision.Compute, out: l.precision.Stream, norm: s.Norm}
 	if t.scale == 0 {
 		t.scale = 1
 	}
 	if s.Norm != nil {
-		if _, ok := s.Norm.Packed.(*norm); !ok || s.Norm.Width != width {
-			return fail("norm %s of width %d for %d", s.Norm.Name, s.Norm.Width, width)
+		if _, ok := s.Norm.Packed.(*norm); !ok {
+			return nil, fmt.Errorf("table %s: norm %s was not loaded by the GPU", s.Name, s.Norm.Name)
 		}
 	}
 	t.stride = aligned(width, t.dtype)
