@@ -52,49 +52,23 @@ func allocate(t *testing.T, a *Arena, sizes ...int64) []Ptr {
 	return at
 }
 
-func TestArenaAddressesRepeat(t *testing.T) {
+func TestArenaGivesBackAll(t *testing.T) {
 	h := newHeap(1 << 30)
 	a := NewArena(h, 4096)
-	allocate(t, a, 100)
-	sizes := []int64{1, 256, 257, 4000, 9000, 0, 77}
-	var first []Ptr
-	for round := range 3 {
-		m := a.Mark()
-		at := allocate(t, a, sizes...)
-		inner := a.Mark()
-		allocate(t, a, 50000)
-		if round != 1 { // a mark that is left open closes with the one around it
-			if err := a.Release(inner); err != nil {
-				t.Fatal(err)
-			}
+	for range 2 { // a closed arena may be used again
+		allocate(t, a, 100, 1, 256, 257, 4000, 9000, 0, 77)
+		if want := int64(256 + 256 + 256 + 512 + 4096 + 9216 + 256 + 256); a.Used() != want {
+			t.Errorf("%d bytes used, want %d", a.Used(), want)
 		}
-		if err := a.Release(m); err != nil {
+		if held := a.Held(); held != 1<<30-h.left || held < a.Used() {
+			t.Errorf("holds %d, the heap misses %d", held, 1<<30-h.left)
+		}
+		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if a.Used() != 256 {
-			t.Errorf("%d bytes used after the release", a.Used())
+		if h.left != 1<<30 || len(h.sizes) != 0 || a.Held() != 0 || a.Used() != 0 {
+			t.Errorf("after close: %d bytes are out in %d slabs", 1<<30-h.left, len(h.sizes))
 		}
-		if first == nil {
-			first = at
-		}
-		for i := range at {
-			if at[i] != first[i] {
-				t.Errorf("round %d: allocation %d at %#x, before at %#x", round, i, at[i], first[i])
-			}
-		}
-		if err := a.Release(m); err == nil {
-			t.Error("a mark was released twice")
-		}
-	}
-	held := a.Held()
-	if held != 1<<30-h.left {
-		t.Errorf("holds %d, the heap misses %d", held, 1<<30-h.left)
-	}
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if h.left != 1<<30 || len(h.sizes) != 0 || a.Held() != 0 || a.Used() != 0 {
-		t.Errorf("after close: %d bytes are out in %d slabs", 1<<30-h.left, len(h.sizes))
 	}
 }
 
@@ -140,9 +114,6 @@ func TestArenaWithoutMemory(t *testing.T) {
 		if _, err := a.Alloc(n); err == nil {
 			t.Errorf("%d bytes were given", n)
 		}
-		if err := a.Reserve(n); err == nil {
-			t.Errorf("%d bytes were reserved", n)
-		}
 	}
 	if a.Used() != used {
 		t.Errorf("a failed allocation took %d bytes", a.Used()-used)
@@ -150,36 +121,5 @@ func TestArenaWithoutMemory(t *testing.T) {
 	allocate(t, a, 1000) // and the arena goes on
 	if err := a.Close(); err != nil || h.left != 10<<10 {
 		t.Errorf("%v, %d bytes left", err, h.left)
-	}
-}
-
-func TestArenaReserve(t *testing.T) {
-	h := newHeap(1 << 30)
-	a := NewArena(h, 1024)
-	if err := a.Reserve(100 << 10); err != nil {
-		t.Fatal(err)
-	}
-	allocate(t, a, 50<<10, 30<<10, 20<<10)
-	if len(h.sizes) != 1 || a.Peak() != 100<<10 {
-		t.Errorf("%d slabs, peak %d", len(h.sizes), a.Peak())
-	}
-	if err := a.Reserve(0); err != nil || len(h.sizes) != 1 {
-		t.Errorf("%v, %d slabs", err, len(h.sizes))
-	}
-}
-
-func BenchmarkArenaAlloc(b *testing.B) {
-	a := NewArena(newHeap(1<<30), 1<<20)
-	b.ReportAllocs()
-	for b.Loop() {
-		m := a.Mark()
-		for range 8 {
-			if _, err := a.Alloc(1000); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := a.Release(m); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -48,12 +48,3 @@ func (b *BlasLt) Plan(s cuda.MatmulSpec) (cuda.Product, error) { return nil, noC
 
 // Close does nothing.
 func (b *BlasLt) Close() error { return nil }
-
-// Matmul is never there on this system.
-type Matmul struct{}
-
-// Run fails.
-func (m *Matmul) Run(s cuda.Stream, x, w, bias, y cuda.Ptr) error { return noCUDA("cublasLt") }
-
-// Close does nothing.
-func (m *Matmul) Close() error { return nil }

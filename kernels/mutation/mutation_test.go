@@ -40,7 +40,7 @@ const instructions = 1 << 20
 
 func TestCasesNoticePlantedBugs(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("short: planting and looking for all bugs takes a minute")
 	}
 	if raced {
 		t.Skip("too slow under the race detector; make emulated runs it")

@@ -20,6 +20,12 @@ func emulated(t testing.TB, target string, fail func(call string) error) *gpu.Ba
 	if err != nil {
 		t.Fatal(err)
 	}
+	return backendOn(t, c)
+}
+
+// backendOn is a backend on a context, both closed with the test.
+func backendOn(t testing.TB, c cuda.Context) *gpu.Backend {
+	t.Helper()
 	b, err := gpu.New(c, gpu.Options{Poison: true})
 	if err != nil {
 		t.Fatal(err)

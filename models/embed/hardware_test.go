@@ -10,7 +10,6 @@ import (
 
 	"remote-client-server/cuda/driver"
 	"remote-client-server/runtime"
-	"remote-client-server/runtime/gpu"
 )
 
 // Every repository on a real GPU, RCS_GPU or the first, in each type that it computes in.
@@ -38,19 +37,7 @@ func TestEveryFamilyOnHardware(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				b, err := gpu.New(c, gpu.Options{Poison: true})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() {
-					if err := b.Close(); err != nil {
-						t.Error(err)
-					}
-					if err := c.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-				return b
+				return backendOn(t, c)
 			})
 		})
 	}
