@@ -32,6 +32,10 @@ type Backend interface {
 	Precision(dtype string, stored DType) (Precision, error)
 	Load(component string, p Precision) Loader
 
+	// NewCache makes a paged cache, NewArena zeroed memory at fixed addresses. Both live until their Close.
+	NewCache(CacheSpec) (*Cache, error)
+	NewArena(name string, bytes int64) (*Arena, error)
+
 	// Scratch is uninitialised memory of the current scope; Mark opens a scope, Release frees all made since.
 	Scratch(rows, cols int, t DType) Tensor
 	Mark() Mark
@@ -42,6 +46,12 @@ type Backend interface {
 	// Download copies src into a []float32, []int32 or []uint8 once it is computed.
 	Download(dst any, src Tensor) error
 	Sync() error
+	// Fetch starts to copy src to the host, behind what was asked for before; its Wait does not wait for what comes after.
+	Fetch(src Tensor) *Fetched
+	// Record runs a step once and keeps it for Run. A step reads and writes memory of Arenas and Caches and scratch of its
+	// own scopes, and what it launches depends on shapes alone: not on lengths, positions or tokens.
+	Record(step func()) (*Graph, error)
+	Run(*Graph)
 	// While bounds the ops that follow by what they are for: wanted is asked every few milliseconds, on the calling
 	// goroutine. Once it is false ops do nothing, and Sync and Download return ErrAbandoned, until While is called again.
 	// nil is no bound. So a forward pass that nobody waits for any more ends in the middle of a layer.
@@ -57,6 +67,8 @@ type Backend interface {
 	LinearAdd(x, y Tensor, w *Linear)
 	// LinearAddNorm is x = n(x + yWᵀ+b).
 	LinearAddNorm(x, y Tensor, w *Linear, n *Norm)
+	// LinearNormAdd is x += n(yWᵀ+b), the product kept in float32.
+	LinearNormAdd(x, y Tensor, w *Linear, n *Norm)
 	// Embed looks up ids I32 [T,1] -> [T,H]; an id of -1 has no word row.
 	Embed(ids Tensor, s *Sequences, t *Table) Tensor
 	// Gather is y[i] = x[rows[i]], rows I32 [m,1]; -1 gives a row of zeros.
@@ -70,7 +82,16 @@ type Backend interface {
 	Angles(s *Sequences, r ...*Rotary)
 	// Attention is softmax(Cap(Scale·qkᵀ) + Bias, masked)·v for each sequence and head: q [T, Heads·Dim],
 	// k and v [T, KVHeads·Dim] -> [T, Heads·Dim]. Query head h reads key head h·KVHeads/Heads.
+	//
+	// With s.Cache the rows are a sequence's rows Past, Past+1, ...: their keys, normed and rotated, and values are first
+	// written to layer a.Layer of the cache, and the queries see all rows that are there by then. Row i of a sequence that
+	// is computed whole, in pieces, or one by one has the same bits within a phase; on the cpu in both.
 	Attention(q, k, v Tensor, s *Sequences, a *Attn) Tensor
+	// CopyBlocks copies blocks of all layers, from[i] to to[i].
+	CopyBlocks(c *Cache, from, to []int32)
+	// Sample chooses a token for each row of logits F32 [n, Vocab] as Sampling says, for the first n rows of p, and moves
+	// the sequences on: Pos and Past of s rise by one. A nil s stays.
+	Sample(logits Tensor, s *Sequences, p *Sampling)
 }
 
 // Props describes the device.
@@ -80,14 +101,16 @@ type Props struct {
 	Memory      int64  // bytes
 	BatchTokens int    // tokens worth running together
 	CacheBlock  int    // rows of one block of a paged cache
+	CacheMemory int64  // bytes that a cache may take, by what is free now
+	// Buckets are the numbers of rows, ascending, for which decode steps are recorded; nil where any will do.
+	Buckets []int
+	// Behind says that work is still under way when an op returns, so that a step is worth starting before the host has
+	// seen the one before.
+	Behind bool
+	// OnePhase says that a row has the same bits in both phases.
+	OnePhase bool
 }
 
 // Ledger is the memory held, in bytes. All of it but Scratch is zero once Loaders, caches and arenas are closed, and
 // Scratch after the backend's Close.
 type Ledger struct{ Weights, Scratch, Cache, Arena int64 }
-
-// Cache is a paged key-value cache: layers x blocks x (k, v).
-type Cache struct {
-	Layers, Blocks, BlockRows int
-	Packed                    any
-}

@@ -71,3 +71,11 @@ type Precision struct {
 	Stream  DType // the residual stream
 	Cache   DType // keys and values
 }
+
+// Name is what weights stored in that type are kept in.
+func (p Precision) Name(stored DType) string {
+	if p.Weights == Stored {
+		return stored.String()
+	}
+	return p.Weights.String()
+}

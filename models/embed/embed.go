@@ -171,7 +171,7 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 		return form{}, ofFiles(err)
 	}
 	m.info = Info{
-		Family: family, VocabSize: f.vocab, Device: m.backend.Props().Device, DType: weightsName(precision, tensors.Stored()),
+		Family: family, VocabSize: f.vocab, Device: m.backend.Props().Device, DType: precision.Name(tensors.Stored()),
 		Parameters: tensors.Parameters(), Products: weights.Products(), Unused: weights.Unused(), Dimensions: m.pipe.width,
 		Prompts: m.pipe.prompts, DefaultPrompt: m.pipe.defaultPrompt,
 	}
@@ -180,13 +180,6 @@ func (m *Model) build(dir repo.Folder, config *repo.Config, modules []module, o 
 		m.info.Matryoshka = matryoshka(m.pipe.width)
 	}
 	return f, nil
-}
-
-func weightsName(p runtime.Precision, stored runtime.DType) string {
-	if p.Weights == runtime.Stored {
-		return stored.String()
-	}
-	return p.Weights.String()
 }
 
 // matryoshka are the sizes that nomic's model card names: halves down to 64.

@@ -46,6 +46,23 @@ func (l *PreNorm) Forward(b runtime.Backend, x runtime.Tensor, s *runtime.Sequen
 	b.LinearAdd(x, b.NormLinear(x, l.Norm2, l.Up), l.Down)
 }
 
+// Sandwich is a transformer block with norms on both sides of attention and MLP (Gemma 2 and 3):
+//
+//	x += norm2(out(attention(qkv(norm1(x)))))
+//	x += norm4(down(up(norm3(x))))
+type Sandwich struct {
+	Norm1, Norm2, Norm3, Norm4 *runtime.Norm
+	QKV, Out, Up, Down         *runtime.Linear
+	Attn                       runtime.Attn
+}
+
+// Forward rewrites x [T, H].
+func (l *Sandwich) Forward(b runtime.Backend, x runtime.Tensor, s *runtime.Sequences) {
+	q, k, v := heads(b.NormLinear(x, l.Norm1, l.QKV), &l.Attn)
+	b.LinearNormAdd(x, b.Attention(q, k, v, s, &l.Attn), l.Out, l.Norm2)
+	b.LinearNormAdd(x, b.NormLinear(x, l.Norm3, l.Up), l.Down, l.Norm4)
+}
+
 // heads views the columns of a qkv product as queries, keys and values.
 func heads(qkv runtime.Tensor, a *runtime.Attn) (q, k, v runtime.Tensor) {
 	return qkv.Split(a.Heads*a.Dim, a.KVHeads*a.Dim, a.KVHeads*a.Dim)

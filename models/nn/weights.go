@@ -188,6 +188,30 @@ func (w *Weights) Norm(kind runtime.NormKind, name string, width int, eps float6
 	return n
 }
 
+// RMSNorm is an RMS norm; plusOne says that its weight is stored less one, as Gemma's are.
+func (w *Weights) RMSNorm(name string, width int, eps float64, plusOne bool) *runtime.Norm {
+	weight := w.Vector(name+".weight", width)
+	if len(w.shared.errs) > 0 {
+		return nil
+	}
+	n, err := w.load.Norm(runtime.NormSpec{Name: w.prefix + name, Kind: runtime.RMSNorm, Width: width, W: weight, Eps: float32(eps), PlusOne: plusOne})
+	w.Fail(err)
+	return n
+}
+
+// Product is one matrix whose Source the caller has, as a head's that is the embedding table's too.
+func (w *Weights) Product(spec runtime.LinearSpec) *runtime.Linear {
+	if len(w.shared.errs) > 0 {
+		return nil
+	}
+	l, err := w.load.Linear(spec)
+	w.Fail(err)
+	for _, m := range spec.W {
+		w.shared.products += int64(m.Rows) * int64(m.Cols)
+	}
+	return l
+}
+
 // Table is an embedding table.
 func (w *Weights) Table(spec runtime.TableSpec) *runtime.Table {
 	if len(w.shared.errs) > 0 {

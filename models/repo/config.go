@@ -54,6 +54,11 @@ func (c *Config) Has(names ...string) bool {
 	return v != nil
 }
 
+// IsNull reports whether a key is present and null.
+func (c *Config) IsNull(name string) bool {
+	return bytes.Equal(c.keys[name], []byte("null"))
+}
+
 func get[T any](c *Config, def T, what string, names []string) T {
 	key, raw := c.find(names)
 	if raw == nil {
@@ -105,6 +110,22 @@ func (c *Config) StringOrList(names ...string) []string {
 		return []string{c.String("", names...)}
 	}
 	return c.Strings(names...)
+}
+
+// Floats is a list of finite numbers.
+func (c *Config) Floats(names ...string) []float64 {
+	return get(c, []float64(nil), "list of numbers", names)
+}
+
+// Ints is a list of integers.
+func (c *Config) Ints(names ...string) []int { return get(c, []int(nil), "list of integers", names) }
+
+// IntOrList is a list of integers, or one integer as a list.
+func (c *Config) IntOrList(names ...string) []int {
+	if _, raw := c.find(names); len(raw) > 0 && raw[0] != '[' {
+		return []int{get(c, 0, "integer", names)}
+	}
+	return c.Ints(names...)
 }
 
 // Sub is the object below a key; an empty one where the key is absent. Its errors are reported by c.

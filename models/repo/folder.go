@@ -64,6 +64,21 @@ func (f Folder) Read(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, fileLimit))
 }
 
+// List is the names of the files in a folder inside; none where there is no such folder.
+func (f Folder) List(folder string) []string {
+	entries, err := fs.ReadDir(f.files, path.Join(f.at, folder))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // JSON decodes one settings file; false where it does not exist.
 func (f Folder) JSON(name string, v any) (bool, error) {
 	raw, err := f.Read(name)

@@ -9,24 +9,33 @@ import (
 	"remote-client-server/runtime"
 )
 
-// keyBlock is how many keys a running softmax takes at once, counted from the sequence's start.
+// keyBlock is how many keys one partial result is of, counted from the sequence's start.
 const keyBlock = 256
 
 // splitRows is the length from which a sequence's keys are packed once for tasks of its own instead of inside one.
 const splitRows = 1024
 
-// attention is softmax(q·kᵀ)·v, block after block of keys with a running softmax, so that the scores of a tile of queries
-// are all that ever exists of the T x T matrix. Keys of one head are packed into panels as weights are, rotated once;
-// values are packed k-major; both products use the kernels of Linear: those of float32, or, where keys are wanted in
-// bfloat16 and the CPU multiplies such pairs, those, with both operands of both products rounded.
+// attention is softmax(q·kᵀ)·v, block after block of keys, so that the scores of a tile of queries and a block are all
+// that ever exists of the matrix of scores. The rows of a tile are queries of all heads that share a key head: in a decode
+// step one query's, so that keys are read once for them all.
+//
+// A block's partial result is made from its own keys alone, and partial results are joined in the blocks' order by one
+// formula: a row's bits do not depend on how a prompt was cut, on what is computed beside it, or by how many threads.
 type attention struct {
+	format
 	lv      *level
 	a       *runtime.Attn
 	q, k, v rows
 	y       rows
-	lens    []int
-	starts  []int
+	lens    []int // rows of this call, of each sequence
+	starts  []int // the first of them
+	past    []int // rows in the cache before, 0 without one
+	total   []int // keys
 	order   []int // sequences, longest first
+	group   int   // heads that share a key head
+
+	cache *cache // nil: keys and values are this call's
+	table rows   // its blocks
 
 	qnorm, knorm *norm
 	angles       rows // cos and sin of a row, nil p for no rotation
@@ -35,18 +44,9 @@ type attention struct {
 	reach        int
 	scale        float32
 
-	dim, deep, wide int // of a head; rounded up for the depth of panels of k, for the columns of panels of v
-	mr              int
-
-	dot     bool
-	product []microKernel
-	slice   int // k of a tile's slice
-	pair    int // values in one float's place of panels and tiles: 2 bfloat16
-	step    int // keys are a multiple of it for softmax
+	dim, mr int
+	bulk    bool // keys and values are packed by vector kernels, many at once
 }
-
-// packed is the keys and values of one sequence and head.
-type packed struct{ k, v unsafe.Pointer }
 
 func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *runtime.Attn) runtime.Tensor {
 	t := b.attentionOf(q, k, v, s, a)
@@ -55,58 +55,124 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	if q.Rows == 0 || y.Cols == 0 {
 		return y
 	}
-	longest, pairs := slices.Max(t.lens), len(t.lens)*a.KVHeads
-	if longest < splitRows && (pairs >= 2*len(b.pool.workers) || longest <= 64) {
-		b.pool.tasks(pairs, func(w *worker, i int) {
-			seq, head := t.order[i/a.KVHeads], i%a.KVHeads
-			n := t.lens[seq]
-			if n == 0 {
-				return
-			}
-			p := packed{w.need(&w.keys, "keys", t.keyFloats(n)*4), w.need(&w.values, "values", t.valueFloats(n)*4)}
-			t.pack(w, p, seq, head, 0, n)
-			for h := range a.Heads / a.KVHeads {
-				for tile := range (n + t.mr - 1) / t.mr {
-					t.tile(w, p, seq, head*(a.Heads/a.KVHeads)+h, tile)
-				}
-			}
-		})
-		return y
+	threads, pairs := len(b.pool.workers), len(t.lens)*a.KVHeads
+	longest, step := 0, true // every sequence is a tile whose new keys are in its last block
+	for i, n := range t.lens {
+		longest = max(longest, t.total[i])
+		step = step && (n == 0 || n*t.group <= t.mr && t.past[i]/keyBlock == (t.total[i]-1)/keyBlock)
 	}
+	switch {
+	case step && (threads == 1 || longest <= keyBlock || pairs >= 4*threads):
+		b.attendWhole(t)
+	case step && t.cache != nil:
+		b.attendSplit(t)
+	case longest < splitRows && (pairs >= 2*threads || longest <= 64):
+		b.attendWhole(t)
+	default:
+		b.attendTiles(t)
+	}
+	return y
+}
 
-	// Long sequences, or fewer heads than would keep the threads busy: first the keys, by blocks, then the queries.
+// attendWhole takes a sequence and key head as one task.
+func (b *Backend) attendWhole(t *attention) {
+	b.pool.tasks(len(t.lens)*t.a.KVHeads, func(w *worker, i int) {
+		seq, head := t.order[i/t.a.KVHeads], i%t.a.KVHeads
+		n := t.lens[seq]
+		if n == 0 {
+			return
+		}
+		p := t.pagesIn(seq, head, func(bytes int) unsafe.Pointer { return w.need(&w.keys, "keys and values", bytes) })
+		t.pack(w, p, seq, head, 0, n)
+		for tile := range t.tiles(seq) {
+			t.tile(w, p, seq, head, tile)
+		}
+	})
+}
+
+// attendTiles is for long sequences, or fewer heads than would keep the threads busy: first the keys, by blocks, then
+// the queries.
+func (b *Backend) attendTiles(t *attention) {
 	m := b.stack.Mark()
 	defer b.stack.Release(m)
-	all := make([]packed, pairs)
-	type piece struct{ seq, head, from int }
+	heads := t.a.KVHeads
+	all := make([]pages, len(t.lens)*heads)
+	type piece struct{ seq, head, from, to int }
 	var packs, tiles []piece
 	for _, seq := range t.order {
-		n := t.lens[seq]
-		for head := range a.KVHeads {
-			keys, values := int64(t.keyFloats(n))*4, int64(t.valueFloats(n))*4
-			p := pointer(b.stack.Push("packed keys and values", keys+values))
-			all[seq*a.KVHeads+head] = packed{p, unsafe.Add(p, keys)}
-			for from := 0; from < n; from += keyBlock {
-				packs = append(packs, piece{seq, head, from})
+		n, past := t.lens[seq], t.past[seq]
+		for head := range heads {
+			all[seq*heads+head] = t.pagesIn(seq, head, func(bytes int) unsafe.Pointer {
+				return pointer(b.stack.Push("packed keys and values", int64(bytes)))
+			})
+			for from := 0; from < n; {
+				to := min(n, from+keyBlock-(past+from)%keyBlock)
+				packs = append(packs, piece{seq, head, from, to})
+				from = to
 			}
-		}
-		for head := range a.Heads {
-			for tile := 0; tile < (n+t.mr-1)/t.mr; tile += 4 {
-				tiles = append(tiles, piece{seq, head, tile})
+			for tile := 0; tile < t.tiles(seq); tile += 4 {
+				tiles = append(tiles, piece{seq, head, tile, min(tile+4, t.tiles(seq))})
 			}
 		}
 	}
 	b.pool.tasks(len(packs), func(w *worker, i int) {
 		p := packs[i]
-		t.pack(w, all[p.seq*a.KVHeads+p.head], p.seq, p.head, p.from, min(t.lens[p.seq], p.from+keyBlock))
+		t.pack(w, all[p.seq*heads+p.head], p.seq, p.head, p.from, p.to)
 	})
 	b.pool.tasks(len(tiles), func(w *worker, i int) {
 		p := tiles[i]
-		for tile := p.from; tile < min(p.from+4, (t.lens[p.seq]+t.mr-1)/t.mr); tile++ {
-			t.tile(w, all[p.seq*a.KVHeads+p.head*a.KVHeads/a.Heads], p.seq, p.head, tile)
+		for tile := p.from; tile < p.to; tile++ {
+			t.tile(w, all[p.seq*heads+p.head], p.seq, p.head, tile)
 		}
 	})
-	return y
+}
+
+// attendSplit takes every block of keys of a sequence and key head as a task: a decode step over few of them. Whoever
+// finishes the last block of a pair joins them all.
+func (b *Backend) attendSplit(t *attention) {
+	m := b.stack.Mark()
+	defer b.stack.Release(m)
+	heads := t.a.KVHeads
+	type piece struct{ pair, block int }
+	var pieces []piece
+	first := make([]int, len(t.lens)*heads) // piece of each pair
+	size := t.partialBytes()
+	for _, seq := range t.order {
+		if t.lens[seq] == 0 {
+			continue
+		}
+		lo, hi := t.keys(seq, 0, t.lens[seq]*t.group)
+		for head := range heads {
+			first[seq*heads+head] = len(pieces)
+			for block := lo / keyBlock; block*keyBlock < hi; block++ {
+				pieces = append(pieces, piece{seq*heads + head, block})
+			}
+		}
+	}
+	partials := pointer(b.stack.Push("partial attention", int64(len(pieces))*int64(size)))
+	done := b.counters(len(first))
+	b.pool.tasks(len(pieces), func(w *worker, i int) {
+		seq, head := pieces[i].pair/heads, pieces[i].pair%heads
+		n := t.lens[seq]
+		lo, hi := t.keys(seq, 0, n*t.group)
+		p := t.pagesIn(seq, head, nil)
+		last := (hi - 1) / keyBlock
+		if pieces[i].block == last {
+			t.pack(w, p, seq, head, 0, n)
+		}
+		r := tileRows{seq, head, 0, n * t.group}
+		q := t.queries(w, r)
+		t.partial(w, q, p, r, pieces[i].block, unsafe.Add(partials, i*size))
+		count := last - lo/keyBlock + 1
+		if int(done[pieces[i].pair].Add(1)) < count {
+			return
+		}
+		sum := t.fresh(w, r)
+		for j := range count {
+			t.join(sum, unsafe.Add(partials, (first[pieces[i].pair]+j)*size), r)
+		}
+		t.finish(sum, r)
+	})
 }
 
 // attentionOf checks the operands and resolves what they name.
@@ -119,8 +185,6 @@ func (b *Backend) attentionOf(q, k, v runtime.Tensor, s *runtime.Sequences, a *r
 	switch {
 	case s.Keys != nil || s.KeyOf.Rows > 0:
 		fail("keys of other sequences")
-	case s.Cache != nil:
-		fail("a cache")
 	case s.Map.Rows > 0 || a.Pad.Rows > 0:
 		fail("row indirection")
 	case a.PosK.Rows > 0 || a.PosQ.Rows > 0 || a.Delta.Rows > 0:
@@ -135,23 +199,31 @@ func (b *Backend) attentionOf(q, k, v runtime.Tensor, s *runtime.Sequences, a *r
 		fail("window %d", a.Window)
 	}
 	t := &attention{
-		lv: b.level, a: a, q: view(q), k: view(k), v: view(v), lens: s.Lens, dim: a.Dim,
-		deep: roundUp(a.Dim, 16), wide: roundUp(a.Dim, b.level.columns), mr: b.level.rows, scale: a.Scale,
-		product: b.level.f32, slice: sliceF32, pair: 1, step: 16,
+		lv: b.level, a: a, q: view(q), k: view(k), v: view(v), lens: s.Lens, dim: a.Dim, mr: b.level.rows, scale: a.Scale,
+		group: a.Heads / a.KVHeads,
 	}
-	if a.Keys == runtime.BF16 && b.level.dot != nil {
-		t.dot, t.product, t.slice, t.pair, t.step = true, b.level.dot, sliceDot, 2, 32
-		t.deep = roundUp(a.Dim, 32)
+	switch {
+	case s.Cache != nil:
+		t.cache, t.past, t.total = b.cacheOf(op, s, a)
+		t.format, t.table = t.cache.format, view(s.Table)
+	case a.Keys == runtime.BF16 && b.level.dot != nil:
+		t.format = b.level.format(runtime.BF16, a.Dim)
+	default:
+		t.format = b.level.format(runtime.F32, a.Dim)
+	}
+	t.bulk = t.dtype == runtime.F32 || t.dtype == runtime.BF16 && b.level.roundBF16 != nil
+	if t.cache == nil {
+		t.past, t.total = make([]int, len(s.Lens)), s.Lens
 	}
 	first, uniform := 0, true
 	for i, n := range s.Lens {
 		t.starts = append(t.starts, first)
 		t.order = append(t.order, i)
 		first += n
-		uniform = uniform && n == s.Lens[0]
+		uniform = uniform && t.total[i] == t.total[0]
 	}
 	if !uniform {
-		slices.SortStableFunc(t.order, func(x, y int) int { return s.Lens[y] - s.Lens[x] })
+		slices.SortStableFunc(t.order, func(x, y int) int { return t.total[y] - t.total[x] })
 	}
 	for _, n := range []struct {
 		from *runtime.Norm
@@ -182,215 +254,151 @@ func (b *Backend) attentionOf(q, k, v runtime.Tensor, s *runtime.Sequences, a *r
 	return t
 }
 
-// Panels of keys are level.columns keys wide and deep values long; values are wide/level.columns panels, each a row of
-// level.columns values for every key, or of as many pairs for two keys.
-func (t *attention) keyFloats(n int) int   { return roundUp(n, t.lv.columns) * t.deep / t.pair }
-func (t *attention) valueFloats(n int) int { return roundUp(n, 16) * t.wide / t.pair }
-
-// pack copies keys and values [from, to) of a sequence and head to where their tiles want them; from is a multiple of
-// keyBlock.
-func (t *attention) pack(w *worker, p packed, seq, head, from, to int) {
-	t.packKeys(w, p.k, seq, head, from, to)
-	for ; from < to; from += keyBlock {
-		for j := 0; j < t.wide; j += t.lv.columns {
-			t.packValues(w, at(p.v, j*roundUp(t.lens[seq], 16)/t.pair), seq, head, j, from, min(to, from+keyBlock))
-		}
+// pagesIn is where the keys of a sequence and head are: in the cache, or in memory that it asks for.
+func (t *attention) pagesIn(seq, head int, memory func(bytes int) unsafe.Pointer) pages {
+	if t.cache != nil {
+		return t.cache.pages(t.a.Layer, head, t.table.row(seq))
 	}
+	n := t.total[seq]
+	p := pages{rows: min(keyBlock, roundUp(n, max(t.lv.columns, packRows)))}
+	p.size = t.pageBytes(p.rows)
+	p.base = memory((n + keyBlock - 1) / keyBlock * p.size)
+	return p
 }
 
-// packKeys transposes keys, 16 by 16.
-func (t *attention) packKeys(w *worker, panels unsafe.Pointer, seq, head, from, to int) {
-	columns, depth := t.lv.columns, t.deep/t.pair
-	pitch := t.deep + 16
-	row0, n := t.starts[seq], t.lens[seq]
-	plain := t.knorm == nil && t.angles.p == nil && t.dim == t.deep
-	end := to
-	if to == n {
-		end = roundUp(to, columns) // the rest of the last panel is zeros
+// tileRows is rows [from, to) of a sequence and key head: row r is query r/group of head·group + r%group.
+type tileRows struct{ seq, head, from, to int }
+
+func (r tileRows) n() int { return r.to - r.from }
+
+func (t *attention) tiles(seq int) int { return (t.lens[seq]*t.group + t.mr - 1) / t.mr }
+
+// tile is the attention of one tile of a sequence and key head; rows are spread evenly over the tiles.
+func (t *attention) tile(w *worker, p pages, seq, head, tile int) {
+	n, tiles := t.lens[seq]*t.group, t.tiles(seq)
+	r := tileRows{seq, head, n * tile / tiles, n * (tile + 1) / tiles}
+	q := t.queries(w, r)
+	sum := t.fresh(w, r)
+	partial := unsafe.Add(sum, t.partialBytes())
+	lo, hi := t.keys(seq, r.from, r.to)
+	for block := lo / keyBlock; block*keyBlock < hi; block++ {
+		t.partial(w, q, p, r, block, partial)
+		t.join(sum, partial, r)
 	}
-	stage := w.need(&w.panel, "staged keys", 16*pitch*4)
-	for i := from; i < end; i += 16 {
-		src, stride := at(t.k.row(row0+i), head*t.dim), t.k.stride*4
-		if !plain || i+16 > n {
-			for r := range 16 {
-				s := at(stage, r*pitch)
-				if i+r < n {
-					t.prepare(w, s, at(t.k.row(row0+i+r), head*t.dim), row0+i+r, t.knorm, 1)
-					clear(floats(at(s, t.dim), t.deep-t.dim))
-				} else {
-					clear(floats(s, t.deep))
-				}
-			}
-			src, stride = stage, pitch*4
-		}
-		if t.dot {
-			t.lv.roundBF16(stage, pitch*4, src, stride, 16, t.deep)
-			src, stride = stage, pitch*4
-		}
-		t.lv.transpose(at(panels, (i/columns*t.deep/t.pair)*columns+i%columns), columns*4, src, stride, depth)
-	}
+	t.finish(sum, r)
 }
 
-// packValues copies the channels from j on of at most keyBlock values to their panel.
-func (t *attention) packValues(w *worker, panel unsafe.Pointer, seq, head, j, from, to int) {
-	columns, n := t.lv.columns, t.lens[seq]
-	have := max(0, min(columns, t.dim-j))
-	src, stride := at(t.v.row(t.starts[seq]+from), head*t.dim+j), t.v.stride*4
-	dst := at(panel, from*columns/t.pair)
-	rows := to - from
-	if t.dot && (have < columns || rows%2 == 1) { // by way of whole pairs of whole rows
-		stage := w.need(&w.panel, "staged values", keyBlock*columns*4)
-		for i := range roundUp(rows, 2) {
-			d := floats(at(stage, i*columns), columns)
-			if i < rows {
-				clear(d[copy(d, floats(unsafe.Add(src, i*stride), have)):])
-			} else {
-				clear(d)
-			}
-		}
-		src, stride, have = stage, columns*4, columns
+// A partial result is, for each row, its softmaxState and then Σ e^(s-max)·v, rows of ldo floats.
+const stateBytes = int(unsafe.Sizeof(softmaxState{}))
+
+func (t *attention) ldo() int          { return t.wide + 16 }
+func (t *attention) partialBytes() int { return t.mr * (stateBytes + t.ldo()*4) }
+func (t *attention) states(p unsafe.Pointer, mr int) []softmaxState {
+	return unsafe.Slice((*softmaxState)(p), mr)
+}
+func (t *attention) sums(p unsafe.Pointer) unsafe.Pointer { return unsafe.Add(p, t.mr*stateBytes) }
+
+// fresh is the result of no keys, in the worker's memory; behind it is place for a partial one and for scores.
+func (t *attention) fresh(w *worker, r tileRows) unsafe.Pointer {
+	p := w.need(&w.scores, "scores", 2*t.partialBytes()+t.mr*tileStride)
+	for i := range t.states(p, r.n()) {
+		t.states(p, r.n())[i] = softmaxStart
 	}
-	switch {
-	case t.dot:
-		t.lv.pairRows(dst, src, stride, (rows+1)/2)
-		rows = roundUp(rows, 2)
-	case have == columns:
-		one := float32(1)
-		t.lv.scaleRows(dst, columns*4, src, stride, unsafe.Pointer(&one), 0, rows, columns)
-	default:
-		for i := range rows {
-			d := floats(at(dst, i*columns), columns)
-			clear(d[copy(d, floats(unsafe.Add(src, i*stride), have)):])
-		}
-	}
-	if to == n {
-		clear(floats(at(dst, rows*columns/t.pair), (roundUp(n, 16)-from-rows)*columns/t.pair))
-	}
+	clear(floats(t.sums(p), r.n()*t.ldo()))
+	return p
 }
 
-// prepare is one head's row of q or k: normalised, rotated, scaled.
-func (t *attention) prepare(w *worker, dst, src unsafe.Pointer, row int, n *norm, scale float32) {
-	if n != nil {
-		tmp := w.need(&w.row, "head", 512*4)
-		n.apply(t.lv, w, tmp, src)
-		src = tmp
-	}
-	if t.angles.p != nil {
-		t.rotate(dst, src, t.angles.row(row))
-		src = dst
-	}
-	switch {
-	case scale != 1:
-		whole := t.dim &^ 15
-		t.lv.scale(dst, src, whole, scale)
-		d, s := floats(at(dst, whole), t.dim-whole), floats(at(src, whole), t.dim-whole)
-		for i := range d {
-			d[i] = s[i] * scale
-		}
-	case src != dst:
-		copy(floats(dst, t.dim), floats(src, t.dim))
-	}
-}
-
-// rotate turns the first 2·half channels of a head and copies the others.
-func (t *attention) rotate(dst, src, angles unsafe.Pointer) {
-	half := t.half
-	switch {
-	case t.a.Interleaved:
-		d, s, a := floats(dst, 2*half), floats(src, 2*half), floats(angles, 2*half)
-		for i := range half {
-			x, y, cos, sin := s[2*i], s[2*i+1], a[i], a[half+i]
-			d[2*i] = float32(x*cos) - float32(y*sin)
-			d[2*i+1] = float32(y*cos) + float32(x*sin)
-		}
-	case half%16 == 0:
-		t.lv.rotate(dst, src, angles, half)
-	default:
-		genericRotate(dst, src, angles, half)
-	}
-	copy(floats(at(dst, 2*half), t.dim-2*half), floats(at(src, 2*half), t.dim-2*half))
-}
-
-// tile is the attention of one tile of queries of a head.
-func (t *attention) tile(w *worker, p packed, seq, head, tile int) {
-	lv, n := t.lv, t.lens[seq]
-	tiles := (n + t.mr - 1) / t.mr
-	from, to := n*tile/tiles, n*(tile+1)/tiles
-	mr := to - from
-	row0 := t.starts[seq]
-
-	slices := (t.dim + t.slice - 1) / t.slice
-	q := w.need(&w.a, "queries", slices*t.mr*tileStride)
-	t.queries(w, q, row0+from, mr, head)
-
+// partial is the attention of a tile to one block of keys.
+func (t *attention) partial(w *worker, q unsafe.Pointer, p pages, r tileRows, block int, out unsafe.Pointer) {
 	// Scores are a tile themselves, so that they are the left operand of the second product where they are.
-	ldo := t.wide + 16
-	buf := w.need(&w.scores, "scores", t.mr*(tileStride+ldo*4+16))
-	s, out := buf, unsafe.Add(buf, t.mr*tileStride)
-	state := at(out, t.mr*ldo)
-	states := unsafe.Slice((*softmaxState)(state), mr)
-	for r := range states {
-		states[r] = softmaxStart
+	s := unsafe.Add(w.need(&w.scores, "scores", 2*t.partialBytes()+t.mr*tileStride), 2*t.partialBytes())
+	columns, mr := t.lv.columns, r.n()
+	lo, hi := t.keys(r.seq, r.from, r.to)
+	from, to := max(block*keyBlock, lo/columns*columns), min((block+1)*keyBlock, hi)
+	t.scores(q, p, s, mr, from, to)
+	t.adjust(s, r, from, to)
+	states := t.states(out, mr)
+	for i := range states {
+		states[i] = softmaxStart
 	}
-	shrink := unsafe.Pointer(&states[0].shrink)
-	const stateBytes = int(unsafe.Sizeof(softmaxState{}))
-
-	softmax := lv.softmax
+	softmax, weight := t.lv.softmax, 4
 	if t.dot {
-		softmax = lv.softmaxBF16
+		softmax, weight = t.lv.softmaxBF16, 2
 	}
-	lo, hi := t.keys(from, to, n)
-	columns := lv.columns
-	started := 0
-	for block := lo / keyBlock * keyBlock; block < hi; block += keyBlock {
-		a, b := max(block, lo/columns*columns), min(block+keyBlock, hi)
-		t.scores(q, p, s, mr, a, b)
-		t.adjust(s, head, from, mr, a, b, n)
-		softmax(s, state, mr, roundUp(b-a, t.step))
-		if started == 1 {
-			lv.scaleRows(out, ldo*4, out, ldo*4, shrink, stateBytes, mr, t.wide)
-		}
+	softmax(s, out, mr, roundUp(to-from, t.step))
+	sums := t.sums(out)
+	for key, started := from, 0; key < to; started = 1 {
+		place := key % p.rows
+		n := min(p.rows-place, to-key)
+		values := unsafe.Add(p.at(key/p.rows), t.keyBytes(p.rows)+place*columns*t.size)
 		for j := 0; j < t.wide; j += columns {
-			v := at(p.v, (j*roundUp(n, 16)+a*columns)/t.pair)
-			t.product[mr-1](roundUp(b-a, 4), s, v, at(out, j), ldo, started)
+			t.product[mr-1](roundUp(n, 4), unsafe.Add(s, (key-from)*weight), unsafe.Add(values, j*p.rows*t.size), at(sums, j), t.ldo(), started)
 		}
-		started = 1
+		key += n
 	}
-	for r := range states {
-		st := &states[r]
-		if st.shrink = 1 / st.sum; st.sum == 0 || started == 0 { // no key counts; a NaN stays one
+}
+
+// join adds a partial result to those before it: with m the larger of the two largest scores, both sums are weighed by
+// e^(max-m) and added.
+func (t *attention) join(sum, partial unsafe.Pointer, r tileRows) {
+	a, b := t.states(sum, r.n()), t.states(partial, r.n())
+	for i := range a {
+		x, y := &a[i], &b[i]
+		m := max(x.max, y.max)
+		x.shrink = float32(math.Exp(float64(x.max - m)))
+		y.shrink = float32(math.Exp(float64(y.max - m)))
+		x.sum = float32(x.sum*x.shrink) + float32(y.sum*y.shrink)
+		x.max = m
+	}
+	ldo := t.ldo()
+	for _, p := range []unsafe.Pointer{sum, partial} {
+		t.lv.scaleRows(t.sums(p), ldo*4, t.sums(p), ldo*4, unsafe.Pointer(&t.states(p, r.n())[0].shrink), stateBytes, r.n(), t.wide)
+	}
+	t.lv.add(t.sums(sum), t.sums(partial), r.n()*ldo)
+}
+
+// finish divides by the sums of weights.
+func (t *attention) finish(sum unsafe.Pointer, r tileRows) {
+	ldo := t.ldo()
+	for i, states := 0, t.states(sum, r.n()); i < len(states); i++ {
+		st := &states[i]
+		if st.shrink = 1 / st.sum; st.sum == 0 { // no key counts; a NaN stays one
 			st.shrink = 0
-			clear(floats(at(out, r*ldo), t.wide))
+			clear(floats(at(t.sums(sum), i*ldo), t.wide))
 		}
-	}
-	y := at(t.y.row(row0+from), head*t.dim)
-	whole := t.dim &^ 15
-	lv.scaleRows(y, t.y.stride*4, out, ldo*4, shrink, stateBytes, mr, whole)
-	if whole < t.dim {
-		for r := range states {
-			d, o := floats(at(y, r*t.y.stride+whole), t.dim-whole), floats(at(out, r*ldo+whole), t.dim-whole)
-			for i := range d {
-				d[i] = o[i] * states[r].shrink
-			}
+		y := at(t.y.row(t.starts[r.seq]+(r.from+i)/t.group), t.headOf(r, i)*t.dim)
+		whole := t.dim &^ 15
+		src := at(t.sums(sum), i*ldo)
+		t.lv.scale(y, src, whole, st.shrink)
+		d, o := floats(at(y, whole), t.dim-whole), floats(at(src, whole), t.dim-whole)
+		for j := range d {
+			d[j] = o[j] * st.shrink
 		}
 	}
 }
 
-// queries copies mr rows of a head into tiles, one for each slice of channels.
-func (t *attention) queries(w *worker, q unsafe.Pointer, row0, mr, head int) {
-	src := at(t.q.row(row0), head*t.dim)
-	if t.qnorm == nil && t.angles.p == nil && t.dim == t.deep && t.dim <= sliceF32 {
-		t.lv.scaleRows(q, tileStride, src, t.q.stride*4, unsafe.Pointer(&t.scale), 0, mr, t.dim)
+// headOf is the head of row i of a tile, query its position in the sequence.
+func (t *attention) headOf(r tileRows, i int) int { return r.head*t.group + (r.from+i)%t.group }
+func (t *attention) query(seq, row int) int       { return t.past[seq] + row/t.group }
+
+// queries copies the rows into tiles, one for each slice of channels.
+func (t *attention) queries(w *worker, r tileRows) unsafe.Pointer {
+	q := w.need(&w.a, "queries", (t.dim+t.slice-1)/t.slice*t.mr*tileStride)
+	row0 := t.starts[r.seq]
+	if t.group == 1 && t.qnorm == nil && t.angles.p == nil && t.dim == t.deep && t.dim <= sliceF32 {
+		src := at(t.q.row(row0+r.from), r.head*t.dim)
+		t.lv.scaleRows(q, tileStride, src, t.q.stride*4, unsafe.Pointer(&t.scale), 0, r.n(), t.dim)
 		if t.dot {
-			t.lv.roundBF16(q, tileStride, q, tileStride, mr, t.dim)
+			t.lv.roundBF16(q, tileStride, q, tileStride, r.n(), t.dim)
 		}
-		return
+		return q
 	}
 	tmp := w.need(&w.c, "query", 512*4)
-	for r := range mr {
-		t.prepare(w, tmp, at(src, r*t.q.stride), row0+r, t.qnorm, t.scale)
+	for i := range r.n() {
+		row := row0 + (r.from+i)/t.group
+		t.prepare(w, tmp, at(t.q.row(row), t.headOf(r, i)*t.dim), row, t.qnorm, t.scale)
 		clear(floats(at(tmp, t.dim), t.deep-t.dim))
-		dst := unsafe.Add(q, r*tileStride)
+		dst := unsafe.Add(q, i*tileStride)
 		if t.dot {
 			t.lv.roundBF16(dst, 0, tmp, 0, 1, t.deep)
 			continue
@@ -400,16 +408,17 @@ func (t *attention) queries(w *worker, q unsafe.Pointer, row0, mr, head int) {
 			copy(floats(unsafe.Add(dst, k/sliceF32*t.mr*tileStride), n), floats(at(tmp, k), n))
 		}
 	}
+	return q
 }
 
-// keys is the range of keys that queries [from, to) of n see between them.
-func (t *attention) keys(from, to, n int) (lo, hi int) {
-	lo, _ = t.seen(from, n)
-	_, hi = t.seen(to-1, n)
+// keys is the range of keys that rows [from, to) of a sequence see between them.
+func (t *attention) keys(seq, from, to int) (lo, hi int) {
+	lo, _ = t.seen(t.query(seq, from), t.total[seq])
+	_, hi = t.seen(t.query(seq, to-1), t.total[seq])
 	return lo, hi
 }
 
-// seen is the range of keys that query i of n sees.
+// seen is the range of keys that the query at position i of n sees.
 func (t *attention) seen(i, n int) (lo, hi int) {
 	hi = n
 	w := t.a.Window
@@ -425,45 +434,45 @@ func (t *attention) seen(i, n int) (lo, hi int) {
 	return lo, hi
 }
 
-// scores is q·kᵀ for keys [a, b), a at the start of a panel.
-func (t *attention) scores(q unsafe.Pointer, p packed, s unsafe.Pointer, mr, a, b int) {
+// scores is q·kᵀ for keys [from, to), from at the start of a panel.
+func (t *attention) scores(q unsafe.Pointer, p pages, s unsafe.Pointer, mr, from, to int) {
 	columns := t.lv.columns
-	for key := a; key < b; key += columns {
-		panel := at(p.k, key*t.deep/t.pair)
+	for key := from; key < to; key += columns {
+		panel := unsafe.Add(p.at(key/p.rows), key%p.rows*t.deep*t.size)
 		for k := 0; k < t.dim; k += t.slice {
 			n := min(t.slice, t.dim-k)
-			t.product[mr-1](roundUp(n, 4), unsafe.Add(q, k/t.slice*t.mr*tileStride), at(panel, k*columns/t.pair), at(s, key-a), tileFloats, min(k, 1))
+			t.product[mr-1](roundUp(n, 4), unsafe.Add(q, k/t.slice*t.mr*tileStride), unsafe.Add(panel, k*columns*t.size), at(s, key-from), tileFloats, min(k, 1))
 		}
 	}
 }
 
-// adjust caps and biases the scores of mr queries from row i0 and keys [a, b), and puts -Inf where a query sees no key.
-func (t *attention) adjust(s unsafe.Pointer, head, i0, mr, a, b, n int) {
+// adjust caps and biases the scores of a tile and keys [a, b), and puts -Inf where a query sees no key.
+func (t *attention) adjust(s unsafe.Pointer, r tileRows, a, b int) {
 	width := roundUp(b-a, t.step)
 	masked := t.a.Causal || t.a.Window > 0
 	if !masked && width == b-a && t.a.Cap == 0 && t.bias.p == nil {
 		return
 	}
 	inf := float32(math.Inf(-1))
-	for r := range mr {
-		p := unsafe.Add(s, r*tileStride)
+	for i := range r.n() {
+		p, query := unsafe.Add(s, i*tileStride), t.query(r.seq, r.from+i)
 		if t.a.Cap != 0 {
 			t.lv.cap(p, p, width, t.a.Cap)
 		}
 		row := floats(p, width)
 		if t.bias.p != nil {
-			t.addBias(row[:b-a], floats(t.bias.row(head), 2*t.reach+1), a-(i0+r))
+			t.addBias(row[:b-a], floats(t.bias.row(t.headOf(r, i)), 2*t.reach+1), a-query)
 		}
 		lo, hi := a, b
 		if masked {
-			lo, hi = t.seen(i0+r, n)
+			lo, hi = t.seen(query, t.total[r.seq])
 			lo, hi = min(max(lo, a), b), max(min(hi, b), a)
 		}
-		for i := range row[:lo-a] {
-			row[i] = inf
+		for j := range row[:lo-a] {
+			row[j] = inf
 		}
-		for i := hi - a; i < width; i++ {
-			row[i] = inf
+		for j := hi - a; j < width; j++ {
+			row[j] = inf
 		}
 	}
 }

@@ -28,9 +28,9 @@ type Backend struct {
 	pool  *pool
 	stack runtime.Stack
 
-	weights, scratch atomic.Int64 // bytes
-	done             []atomic.Int32
-	closed           bool
+	weights, scratch, caches, arenas atomic.Int64 // bytes
+	done                             []atomic.Int32
+	closed                           bool
 }
 
 var _ runtime.Backend = (*Backend)(nil)
@@ -80,7 +80,10 @@ func (b *Backend) Props() runtime.Props {
 	if b.Threads() == 1 {
 		name = fmt.Sprintf("cpu %s, 1 thread", b.level.detail)
 	}
-	return runtime.Props{Name: name, Device: "cpu", Memory: memoryTotal(), BatchTokens: 512 * b.Threads(), CacheBlock: 32}
+	return runtime.Props{
+		Name: name, Device: "cpu", Memory: memoryTotal(), BatchTokens: 512 * b.Threads(),
+		CacheBlock: cacheBlock, CacheMemory: memoryFree() / 2, OnePhase: true,
+	}
 }
 
 // Precision: "auto" and "float32" keep weights in the checkpoint's type, exactly; "float16" also rounds float32 weights
@@ -200,7 +203,7 @@ func (b *Backend) While(wanted func() bool) {
 }
 
 func (b *Backend) Ledger() runtime.Ledger {
-	return runtime.Ledger{Weights: b.weights.Load(), Scratch: b.scratch.Load()}
+	return runtime.Ledger{Weights: b.weights.Load(), Scratch: b.scratch.Load(), Cache: b.caches.Load(), Arena: b.arenas.Load()}
 }
 
 // Close ends the threads and frees scratch. Loaders are closed by their owners.

@@ -19,6 +19,7 @@ func TestConformance(t *testing.T) {
 					return b
 				},
 				DTypes: []string{"float32", "bfloat16", "float16", "q8", "q4"},
+				Decode: true,
 			})
 		})
 	}

@@ -24,6 +24,9 @@ func (p *product) epilogue(w *worker, c unsafe.Pointer, ldc, t, from, to int) {
 	if p.post != nil && int(p.done[t].Add(int32(to-from))) == p.w.panels() {
 		for r := r0; r < r1; r++ {
 			p.post.apply(p.lv, w, p.y.row(r), p.y.row(r))
+			if p.join.p != nil {
+				addRow(p.lv, floats(p.join.row(r), p.w.n), p.y.row(r))
+			}
 		}
 	}
 }

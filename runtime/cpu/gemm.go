@@ -42,6 +42,7 @@ type product struct {
 	y    rows
 	to   finish
 	post *norm // of y's finished rows, nil for none
+	join rows  // what the normed rows are added to, nil p for nothing
 
 	mr, tiles  int
 	slice      int // k of a tile's slice

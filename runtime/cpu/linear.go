@@ -69,6 +69,16 @@ func (b *Backend) LinearAddNorm(x, y runtime.Tensor, l *runtime.Linear, n *runti
 	b.run(&product{lv: b.level, w: w, m: y.Rows, x: view(y), y: view(x), to: add, post: b.normOf(op, n, w.n)})
 }
 
+func (b *Backend) LinearNormAdd(x, y runtime.Tensor, l *runtime.Linear, n *runtime.Norm) {
+	const op = "LinearNormAdd"
+	w := b.weightsOf(op, y, l)
+	b.stream(op, x, y, w)
+	m := b.stack.Mark()
+	defer b.stack.Release(m)
+	sums := b.scratchOf(y.Rows, w.n, runtime.F32, y.Phase())
+	b.run(&product{lv: b.level, w: w, m: y.Rows, x: view(y), y: view(sums), post: b.normOf(op, n, w.n), join: view(x)})
+}
+
 // rowsOfTask is how many rows one task of a row-wise op takes.
 const rowsOfTask = 8
 

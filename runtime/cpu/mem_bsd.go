@@ -5,3 +5,5 @@ package cpu
 func adviseHuge([]byte) {}
 
 func memoryTotal() int64 { return 0 }
+
+func memoryFree() int64 { return 0 }

@@ -19,6 +19,10 @@ type Config struct {
 	DTypes []string // --dtype values to run products in; the first is the exact one
 	// Quick leaves out the longest sequences and the largest products, for a backend that is executed slowly.
 	Quick bool
+	// Decode adds caches, arenas, recorded steps and sampling.
+	Decode bool
+	// Unchecked says that tables are read on the device only, where no wrong one can panic.
+	Unchecked bool
 }
 
 // Run runs the whole suite.
@@ -34,6 +38,20 @@ func Run(t *testing.T, c Config) {
 		"invariance": invariance,
 		"lifetimes":  lifetimes,
 		"abandoned":  abandonment,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, c) })
+	}
+	if !c.Decode {
+		return
+	}
+	for name, test := range map[string]func(*testing.T, Config){
+		"post norms":       postNorms,
+		"cached attention": cachedAttention,
+		"pieces":           pieces,
+		"rows of a step":   stepRows,
+		"arenas":           arenas,
+		"recorded":         recorded,
+		"sampling":         sampling,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}

@@ -150,3 +150,23 @@ func specs(t *testing.T, c Config) {
 		}
 	}
 }
+
+// postNorms joins normed products to the stream.
+func postNorms(t *testing.T, c Config) {
+	for _, dtype := range c.DTypes {
+		w := newTwins(t, c, dtype)
+		for _, s := range []struct{ m, n, k int }{{0, 5, 7}, {1, 16, 8}, {3, 33, 31}, {14, 96, 64}, {29, 130, 70}, {1, 300, 513}} {
+			fm, sm := w.fast.Mark(), w.slow.Mark()
+			l, slow := w.linear(runtime.LinearSpec{
+				Name: "l", W: []runtime.Source{w.source("w", s.n, s.k, runtime.F32, 0.5)}, B: []runtime.Source{w.source("b", 1, s.n, runtime.F32, 0.5)},
+			})
+			n, slowN := w.norm(runtime.RMSNorm, s.n, true, 1e-6)
+			x, y := w.random(s.m, s.n, 3), w.random(s.m, s.k, 1)
+			w.fast.LinearNormAdd(x.fast, y.fast, l, n)
+			w.slow.LinearNormAdd(x.slow, y.slow, slow, slowN)
+			w.sameAt(fmt.Sprintf("%s %s", dtype, shapeName(s.m, s.n, s.k)), x, 4)
+			w.fast.Release(fm)
+			w.slow.Release(sm)
+		}
+	}
+}

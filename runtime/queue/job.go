@@ -164,6 +164,15 @@ func (j *Job) Progress(cost int) {
 	}
 }
 
+// Spare tells the queue that so much of the job's cost will not be needed: it was an estimate.
+func (j *Job) Spare(cost int) {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	if p := &j.q.pace; j.started {
+		p.cost = max(0, p.cost-cost)
+	}
+}
+
 // Cancel ends the job with ErrCancelled. A waiting job leaves the line at
 // once; the worker learns of a running one's end from its context.
 func (j *Job) Cancel() { j.Finish(ErrCancelled) }

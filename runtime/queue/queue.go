@@ -183,6 +183,51 @@ func (q *Queue) TryTake(budget int) []*Job {
 	return batch
 }
 
+// Next takes the head of the line alone, if there is one and fits says so of its task: for a worker that lets jobs join
+// while others run, and knows only then whether there is room. fits must be quick and must not call the queue.
+func (q *Queue) Next(fits func(Task) bool) *Job {
+	q.mu.Lock()
+	j := q.head
+	if j == nil || !fits(j.task) {
+		q.mu.Unlock()
+		return nil
+	}
+	q.unlink(j)
+	j.begin()
+	q.pace.begin(time.Now(), j.cost)
+	q.mu.Unlock()
+	if q.opt.OnTake != nil {
+		q.onTake([]*Job{j})
+	}
+	return j
+}
+
+// Await blocks until a job waits; it returns false when the queue is closed and empty.
+func (q *Queue) Await() bool {
+	for {
+		q.mu.Lock()
+		waiting, closed := q.waiting > 0, q.closed
+		q.mu.Unlock()
+		switch {
+		case waiting:
+			return true
+		case closed:
+			return false
+		}
+		select {
+		case <-q.wake:
+		case <-q.shut:
+		}
+	}
+}
+
+// Rest tells the queue that a worker that takes with Next has nothing to do.
+func (q *Queue) Rest() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace.end(time.Now(), false)
+}
+
 // onTake calls the hook; the jobs run even if it panics.
 func (q *Queue) onTake(batch []*Job) {
 	defer func() {

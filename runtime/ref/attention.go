@@ -54,8 +54,8 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	shape(q.Cols == a.Heads*a.Dim && k.Cols == a.KVHeads*a.Dim && v.Cols == k.Cols && a.Heads%max(a.KVHeads, 1) == 0, "Attention",
 		"q %v, k %v, v %v for %d and %d heads of %d", q, k, v, a.Heads, a.KVHeads, a.Dim)
 	shape(q.Rows == s.Rows() && k.Rows == q.Rows && v.Rows == q.Rows, "Attention", "q %v, k %v, v %v for %d packed rows", q, k, v, s.Rows())
-	shape(s.Cache == nil && s.Keys == nil && s.Map.Rows == 0 && a.PosK.Rows == 0 && a.PosQ.Rows == 0, "Attention",
-		"a cache, other keys, a row map and position keys have no reference")
+	shape(s.Keys == nil && s.Map.Rows == 0 && a.PosK.Rows == 0 && a.PosQ.Rows == 0, "Attention",
+		"other keys, a row map and position keys have no reference")
 	qs, ks, vs := b.read(q), b.read(k), b.read(v)
 	b.prepare(qs, a.Heads, a.QNorm, s, a)
 	b.prepare(ks, a.KVHeads, a.KNorm, s, a)
@@ -65,12 +65,17 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	}
 	y := matrix(q.Rows, q.Cols)
 	first := 0
-	for _, n := range s.Lens {
+	for seq, n := range s.Lens {
+		past, keys, values := 0, ks[first:first+n], vs[first:first+n]
+		if s.Cache != nil {
+			past, keys, values = b.cached(s, seq, a, keys, values)
+		}
 		for h := range a.Heads {
 			g := h * a.KVHeads / a.Heads
-			for i := range n {
-				qi := qs[first+i][h*a.Dim:][:a.Dim]
-				scores := make([]float64, n)
+			for row := range n {
+				i := past + row
+				qi := qs[first+row][h*a.Dim:][:a.Dim]
+				scores := make([]float64, len(keys))
 				for j := range scores {
 					scores[j] = math.Inf(-1)
 					if !visible(i, j, a) {
@@ -78,7 +83,7 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 					}
 					dot := 0.0
 					for c, x := range qi {
-						dot += x * ks[first+j][g*a.Dim+c]
+						dot += x * keys[j][g*a.Dim+c]
 					}
 					dot *= float64(a.Scale)
 					if c := float64(a.Cap); c != 0 {
@@ -93,7 +98,7 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 				softmax(scores)
 				for j, p := range scores {
 					for c := range a.Dim {
-						y[first+i][h*a.Dim+c] += p * vs[first+j][g*a.Dim+c]
+						y[first+row][h*a.Dim+c] += p * values[j][g*a.Dim+c]
 					}
 				}
 			}

@@ -111,6 +111,12 @@ func (b *Backend) LinearAddNorm(x, y runtime.Tensor, w *runtime.Linear, n *runti
 	b.write(x, normalise(sum(b.read(x), product(b.read(y), w)), n))
 }
 
+func (b *Backend) LinearNormAdd(x, y runtime.Tensor, w *runtime.Linear, n *runtime.Norm) {
+	b.stack.Check("LinearNormAdd", x, y)
+	shape(y.Cols == w.K && x.Cols == w.N && x.Rows == y.Rows && n.Width == w.N, "LinearNormAdd", "%v += %v by %s [%d,%d], %s [%d]", x, y, w.Name, w.N, w.K, n.Name, n.Width)
+	b.write(x, sum(b.read(x), normalise(product(b.read(y), w), n)))
+}
+
 func sum(x, y [][]float64) [][]float64 {
 	for t := range x {
 		for i := range x[t] {

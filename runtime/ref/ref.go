@@ -107,7 +107,9 @@ func matrix(rows, cols int) [][]float64 {
 }
 
 func (b *Backend) Props() runtime.Props {
-	return runtime.Props{Name: "reference float64", Device: "ref", BatchTokens: 1 << 20, CacheBlock: 32}
+	return runtime.Props{
+		Name: "reference float64", Device: "ref", BatchTokens: 1 << 20, CacheBlock: 32, CacheMemory: 64 << 20, OnePhase: true,
+	}
 }
 
 // Precision is the same for every dtype: nothing is rounded here but what the checkpoint rounded.
@@ -170,8 +172,13 @@ func (b *Backend) Upload(dst runtime.Tensor, src any) {
 
 func (b *Backend) Download(dst any, src runtime.Tensor) error {
 	b.stack.Check("Download", src)
+	return b.deliver(dst, src, b.read(src))
+}
+
+// deliver writes the values of src to the host.
+func (b *Backend) deliver(dst any, src runtime.Tensor, rows [][]float64) error {
 	var flat []float64
-	for _, r := range b.read(src) {
+	for _, r := range rows {
 		flat = append(flat, r...)
 	}
 	n := 0

@@ -13,5 +13,7 @@ func TestConformance(t *testing.T) {
 	optest.Run(t, optest.Config{
 		New:    func(testing.TB) runtime.Backend { return ref.New() },
 		DTypes: []string{"float32"},
+		Decode: true,
+		Quick:  true,
 	})
 }
