@@ -119,8 +119,9 @@ func newAddedMatcher(keys []matchKey) (m addedMatcher) {
 	return m
 }
 
-// longest is the longest key that starts s.
-func (m *addedMatcher) longest(s string) (*addedToken, int) {
+// longest is the longest key that starts t at byte at, and its length.
+func (m *addedMatcher) longest(t *text, at int, g *guard) (*addedToken, int) {
+	s := t.s[at:]
 	var found *addedToken
 	node, length := trieRoot, 0
 	for i := 0; i < len(s); i++ {
@@ -128,15 +129,16 @@ func (m *addedMatcher) longest(s string) (*addedToken, int) {
 		if node, ok = m.trie.step(node, s[i]); !ok {
 			break
 		}
-		if v := m.trie.units[node].value; v >= 0 {
+		if v := m.trie.units[node].value; v >= 0 && !g.refuses(t, m.keys[v].token, at, at+i+1) {
 			found, length = m.keys[v].token, i+1
 		}
 	}
 	return found, length
 }
 
-// split cuts t at the added tokens and emits the parts, none empty; the token is nil for what lies between.
-func (m *addedMatcher) split(t text, emit func(text, *addedToken)) {
+// split cuts t at the added tokens, but for those that g refuses, and emits the parts, none empty; the token is nil for
+// what lies between.
+func (m *addedMatcher) split(t text, g *guard, emit func(text, *addedToken)) {
 	s := t.s
 	if m.trie == nil {
 		if s != "" {
@@ -150,7 +152,7 @@ func (m *addedMatcher) split(t text, emit func(text, *addedToken)) {
 			i++
 			continue
 		}
-		found, n := m.longest(s[i:])
+		found, n := m.longest(&t, i, g)
 		if found == nil {
 			i++
 			continue

@@ -17,7 +17,8 @@
 // time in proportion to its length (n log n within one unbroken word).
 // Where offsets are wanted, text.go keeps for every byte the part of the input that it came from; where only ids are
 // wanted, it keeps nothing.
-// decode.go and stream.go go the other way.
+// decode.go and stream.go go the other way; stop.go ends a stream at a stop string.
+// parts.go keeps special tokens out of text that a user wrote.
 //
 // Load reads a repository folder: tokenizer.json (json.go, parse.go), or the older files of a slow tokenizer
 // (convert.go, sentencepiece.go).
@@ -89,25 +90,29 @@ func (t *Tokenizer) IDs(text string, addSpecial bool, max int) (ids []int32, cut
 	defer t.release(e)
 	e.ids = e.ids[:0]
 	e.run(text)
+	return t.finished(e.ids, addSpecial, max)
+}
 
+// finished puts the special tokens around a text's ids, cut to max.
+func (t *Tokenizer) finished(text []int32, addSpecial bool, max int) (ids []int32, cut int) {
 	items := t.post.template(false)
 	special := 0
 	if addSpecial {
 		special = specialCount(items)
 	}
-	n := len(e.ids)
+	n := len(text)
 	if max > 0 && n+special > max {
 		n = max - special
 		if n < 0 {
 			n = 0
 		}
-		cut = len(e.ids) - n
+		cut = len(text) - n
 	}
 	ids = make([]int32, 0, n+special)
 	for _, it := range items {
 		switch {
 		case it.sequence == 0:
-			ids = append(ids, e.ids[:n]...)
+			ids = append(ids, text[:n]...)
 		case it.sequence < 0 && addSpecial:
 			ids = append(ids, it.ids...)
 		}
@@ -217,6 +222,7 @@ func (t *Tokenizer) finish() {
 type encoder struct {
 	t     *Tokenizer
 	track bool
+	guard *guard    // nil: special tokens are found anywhere
 	out   *Encoding // nil: only ids are wanted
 	ids   []int32
 	sc    scratch
@@ -248,7 +254,7 @@ func newEncoder(t *Tokenizer) *encoder {
 		if t.normalizer != nil {
 			t.normalizer.normalize(&x)
 		}
-		t.added.normalized.split(x, e.afterNormalized)
+		t.added.normalized.split(x, e.guard, e.afterNormalized)
 	}
 	return e
 }
@@ -260,7 +266,7 @@ func (t *Tokenizer) encoder(track bool) *encoder {
 }
 
 func (t *Tokenizer) release(e *encoder) {
-	e.out = nil
+	e.out, e.guard = nil, nil
 	if cap(e.ids) > maxScratch {
 		e.ids = nil
 	}
@@ -275,7 +281,7 @@ func (e *encoder) run(s string) {
 	if len(s) > math.MaxInt32/4 {
 		s = s[:math.MaxInt32/4] // offsets are 32 bits wide inside
 	}
-	e.t.added.plain.split(text{s: toValid(s), track: e.track}, e.afterPlain)
+	e.t.added.plain.split(text{s: toValid(s), track: e.track}, e.guard, e.afterPlain)
 }
 
 // emit takes an added token found in the text.
