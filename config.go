@@ -39,6 +39,10 @@ type config struct {
 	gemm      string // whose matrix products a GPU runs: auto, own or cublaslt
 	threads   int    // 0: all cores
 
+	maxModelLen int   // tokens of a context; 0: as the model declares
+	sequences   int   // at once; 0: the usual number
+	cacheBytes  int64 // of keys and values; 0: by what is free
+
 	jobTimeout   time.Duration
 	queueSize    int
 	queueTokens  int
@@ -92,6 +96,9 @@ func (l *line) config() (*config, []string) {
 		device:       r.device(l.ModelDevice),
 		require:      r.toggle("require_device", l.RequireDevice, false),
 		threads:      r.int("threads", l.Threads, 0, 0, maxThreads),
+		maxModelLen:  r.int("max_model_len", l.MaxModelLen, 0, 1, 1<<24),
+		sequences:    r.int("max_sequences", l.MaxSequences, 0, 1, 1024),
+		cacheBytes:   r.memory("kv_cache_memory", l.KVCacheMemory),
 		jobTimeout:   r.time("job_timeout", l.JobTimeout, 300*time.Second),
 		queueSize:    r.int("queue_size", l.QueueSize, 512, 1, 1<<20),
 		queueTokens:  r.int("queue_tokens", l.QueueTokens, 4<<20, 1, 1<<31-1),
@@ -227,6 +234,22 @@ func (r *checker) size(flag, value string, def int) int {
 		return def
 	}
 	return n * unit
+}
+
+// memory reads bytes, with or without a unit, up to more than any machine has.
+func (r *checker) memory(flag, value string) int64 {
+	if value = strings.TrimSpace(value); value == "" {
+		return 0
+	}
+	v := strings.ToLower(value)
+	digits := strings.TrimRight(v, "abcdefghijklmnopqrstuvwxyz ")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	unit, ok := units[strings.TrimSpace(v[len(digits):])]
+	if err != nil || !ok || n < 1 || n > (1<<50)/int64(unit) {
+		r.fault(flag, "%q is no size like 8GiB", value)
+		return 0
+	}
+	return n * int64(unit)
 }
 
 // toggle reads a word that says yes or no. In the environment any other word

@@ -40,18 +40,18 @@ var faults = []fault{
 	{12, "invalid UTF-8, half surrogates, NUL: 400 or kept", []string{"http TestFault12_TextThatIsNone"}, ""},
 	{13, "null for every field: as if it were not there", []string{"http TestFault13_Null"}, ""},
 	{14, "the wrong type for every field: 400 that names it", []string{"bench/contract TestFault14WrongTypes"}, ""},
-	{15, "empty messages", nil, "text"},
-	{16, "a prompt as long as the context, and one token more", nil, "text"},
-	{17, "max_tokens of 0, -1, 2^31", nil, "text"},
-	{18, "temperature, top_p and top_k past their ends", nil, "text"},
-	{19, "n of 2^62", nil, "text"},
-	{20, "logit_bias of unknown ids and huge values", nil, "text"},
-	{21, "stop words: empty, 10,000, over the edges of tokens", nil, "text"},
-	{22, "special tokens in a user's text", nil, "text"},
-	{23, "a hostile JSON schema", []string{"tokenize/grammar TestFault23_HostileSchemas", "tokenize/grammar TestFault23_HostilePatterns"}, ""},
-	{24, "a malformed schema of a tool", []string{"tokenize/toolcall TestFault24_MalformedTools"}, ""},
-	{25, "a hostile chat template", nil, "text"},
-	{26, "a megabyte without a blank, a million emoji", nil, "text"},
+	{15, "empty messages", []string{"http TestFault15_EmptyMessages"}, ""},
+	{16, "a prompt as long as the context, and one token more", []string{"http TestFault16_AsLongAsTheContext"}, ""},
+	{17, "max_tokens of 0, -1, 2^31", []string{"http TestFault17_MaxTokens"}, ""},
+	{18, "temperature, top_p and top_k past their ends", []string{"http TestFault18_Sampling"}, ""},
+	{19, "n of 2^62", []string{"http TestFault19_Choices"}, ""},
+	{20, "logit_bias of unknown ids and huge values", []string{"http TestFault20_LogitBias"}, ""},
+	{21, "stop words: empty, 10,000, over the edges of tokens", []string{"http TestFault21_StopWords"}, ""},
+	{22, "special tokens in a user's text", []string{"http TestFault22_SpecialTokensInAText"}, ""},
+	{23, "a hostile JSON schema", []string{"tokenize/grammar TestFault23_HostileSchemas", "tokenize/grammar TestFault23_HostilePatterns", "http TestFault23_Schemas"}, ""},
+	{24, "a malformed schema of a tool", []string{"tokenize/toolcall TestFault24_MalformedTools", "http TestFault24_Tools"}, ""},
+	{25, "a hostile chat template", []string{"tokenize/chat TestFault25_HostileTemplates", "http TestFault25_TemplateArguments"}, ""},
+	{26, "a megabyte without a blank, a million emoji", []string{"http TestFault26_HugeTexts"}, ""},
 	{27, "inputs: none, empty, 10,000, of mixed kinds, ids past the vocabulary", []string{"http TestFault27_Inputs"}, ""},
 	{28, "dimensions of 0 and one more than there are: 400", []string{"http TestFault28_Dimensions"}, ""},
 	{29, "labels: none, twice, 10,000; empty texts", nil, "ner"},
@@ -84,10 +84,10 @@ var faults = []fault{
 		"models/hub TestFault43RedirectsAreBounded", "models/hub TestFault43ErrorsShowNoSecrets", "models/hub TestFault43ListingsWithoutEnd",
 		"models/hub TestFault43HiddenAndMissingFiles", "models/hub TestFault43TheDiskFillsUp",
 	}, ""},
-	{44, "a client that goes while its job waits or runs: cancelled, the next is served", []string{"http TestFault44_ClientGone", ". TestFault44_ClientGone"}, ""},
+	{44, "a client that goes while its job waits or runs: cancelled, the next is served", []string{"http TestFault44_ClientGone", "http TestFault44_ReaderOfAStreamGone", ". TestFault44_ClientGone"}, ""},
 	{45, "SIGTERM while 10,000 jobs wait: every client gets an answer", []string{". TestFault45_SIGTERMWithAFullLine"}, ""},
 	{46, "no memory on the device: an error at the start; in the middle of a batch it is split and tried once more", []string{
-		"cuda/driver TestFault46_OutOfMemory", "models/embed TestFault46_InTheMiddleOfABatch", ". TestFault46_AtTheStart",
+		"cuda/driver TestFault46_OutOfMemory", "models/embed TestFault46_InTheMiddleOfABatch", "models/text TestFault46_WhileItWrites", ". TestFault46_AtTheStart",
 	}, ""},
 	{47, "a lost or missing device or driver: the CPU, or an error that says what to do; a lost one ends the process with 3", []string{
 		"cuda/driver TestFault47_NoDriver", "cuda/driver TestFault47_OldDriver", "cuda/driver TestFault47_NoDevices",
@@ -100,7 +100,7 @@ var faults = []fault{
 		"http TestFault49_Handler", "http TestFault49_Worker", "http TestFault49_StreamWriter", "http TestFault49_Observer", "http TestFault49_WatchPoll",
 		"http TestFault49_Refusal", "http TestFault49_Drain", ". TestFault49_Guard", ". TestFault49_EveryGoroutineIsKnown",
 	}, ""},
-	{50, "logits that are no numbers", nil, "text"},
+	{50, "logits that are no numbers", []string{"models/text TestFault50_LogitsThatAreNoNumbers"}, ""},
 	{51, "Redis: absent, slow, gone, read-only, of another kind", []string{
 		"status TestFault51_AbsentAtStart", "status TestFault51_HostNotFound", "status TestFault51_DiesLater", "status TestFault51_Slow",
 		"status TestFault51_ReadOnlyReplica", "status TestFault51_WrongType", "status TestFault51_GenerationsNoNumber", "status TestFault51_AuthNeeded",
@@ -159,7 +159,7 @@ func TestTableOfFaults(t *testing.T) {
 			numbers[test], _ = strconv.Atoi(m[1])
 		}
 	}
-	later := map[string]bool{"text": true, "ner": true, "vision": true, "image": true, "cuda": true}
+	later := map[string]bool{"ner": true, "vision": true, "image": true, "cuda": true}
 	for i, f := range faults {
 		switch {
 		case f.number != i+1:

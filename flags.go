@@ -35,6 +35,10 @@ type flags struct {
 	Pooling string `name:"pooling" group:"Model" placeholder:"WAY" help:"cls, mean, max, mean_sqrt_len_tokens, weightedmean or lasttoken (as the repository says)."`
 	DType   string `name:"dtype" env:"DTYPE" group:"Model" placeholder:"TYPE" help:"auto, float32, bfloat16, float16, q8 or q4 (auto)."`
 
+	MaxModelLen   string `name:"max_model_len" env:"MAX_MODEL_LEN" group:"Model" placeholder:"N" help:"Longest context of a language model, in tokens (as the model declares)."`
+	MaxSequences  string `name:"max_sequences" env:"MAX_SEQUENCES" group:"Model" placeholder:"N" help:"Answers that a language model writes at once (32)."`
+	KVCacheMemory string `name:"kv_cache_memory" env:"KV_CACHE_MEMORY" group:"Model" placeholder:"SIZE" help:"Memory for keys and values (by what is free)."`
+
 	ModelDevice    string `name:"model_device" env:"MODEL_DEVICE" group:"Device" placeholder:"DEVICE" help:"auto, cpu, cuda or cuda:N (auto)."`
 	RequireDevice  toggle `name:"require_device" env:"REQUIRE_DEVICE" group:"Device" help:"End instead of falling back to the CPU; with auto, a GPU is required."`
 	Threads        string `name:"threads" env:"THREADS" group:"Device" placeholder:"N" help:"Threads that compute (all cores)."`
@@ -66,7 +70,7 @@ type flags struct {
 
 	LogFormat     string `name:"log_format" env:"LOG_FORMAT" group:"Log" placeholder:"FORMAT" help:"auto, text or json (auto: text on a terminal)."`
 	LogLevel      string `name:"log_level" env:"LOG_LEVEL" group:"Log" placeholder:"LEVEL" help:"debug (a line for each request), info, warn or error (info)."`
-	MetricsCompat toggle `name:"metrics_compat" env:"METRICS_COMPAT" group:"Log" help:"Repeat metrics under the names of text-embeddings-inference."`
+	MetricsCompat toggle `name:"metrics_compat" env:"METRICS_COMPAT" group:"Log" help:"Repeat metrics under the names of text-embeddings-inference, for a language model under those of vLLM."`
 
 	Version kong.VersionFlag `name:"version" help:"Print the version and end."`
 

@@ -338,7 +338,7 @@ func TestStartsThatEndAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, args, want string }{
-		{"a type that is to come", "--model_type text", "model type text is not in this build yet"},
+		{"a type that is to come", "--model_type image", "model type image is not in this build yet"},
 		{"a model of such a type", "--model a --model_type NER", "model type ner is not in this build yet"},
 		{"a download of nothing", "download", "no repository is named: give --model_repo_id"},
 		{"a check of what is not there", "check --model gone --model_type embed --model_files " + empty, "there is no folder " + empty + "/gone"},

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"remote-client-server/models/embed"
-	"remote-client-server/runtime"
 	"remote-client-server/runtime/checkpoint"
 )
 
@@ -34,26 +32,9 @@ func (c *config) checkFolder() error {
 	return nil
 }
 
-// loadEmbed reads the embedding model onto a device. The caller closes it.
-func (c *config) loadEmbed(d *device) (*embed.Model, error) {
-	o := embed.LoadOptions{Pooling: c.pooling, DType: c.dtype}
-	var m *embed.Model
-	var err error
-	if c.builtin {
-		m, err = embed.Builtin(d, o)
-	} else if m, err = embed.Load(d, c.dir, o); err != nil {
-		err = fmt.Errorf("%s: %w", c.dir, err)
-	}
-	var memory runtime.OutOfMemory
-	if errors.As(err, &memory) && d.gpu != nil {
-		err = fmt.Errorf("%w: see nvidia-smi for who else uses the GPU; a 16-bit --dtype takes half of float32, --model_device cpu takes none", err)
-	}
-	return m, err
-}
-
 // notFinite adds to the canary's error which weight is at fault, if one is.
 func (c *config) notFinite(err error) error {
-	if err == nil || c.builtin || !errors.Is(err, embed.ErrFiles) {
+	if err == nil || c.builtin || !ofFiles(err) {
 		return err
 	}
 	err = fmt.Errorf("%s: %w", c.dir, err)

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"remote-client-server/models/embed"
 	"remote-client-server/runtime/cpu"
 )
 
@@ -17,8 +16,8 @@ type fact struct {
 }
 
 // report is what an operator wants to know of a model that was loaded.
-func (c *config) report(b *device, m *embed.Model) []fact {
-	i, p := m.Info(), b.Props()
+func (c *config) report(b *device, m workshop) []fact {
+	i, p := m.identity(), b.Props()
 	folder := c.dir
 	if c.builtin {
 		folder = "built in"
@@ -30,15 +29,16 @@ func (c *config) report(b *device, m *embed.Model) []fact {
 	if c.commit != "" {
 		facts = append(facts, fact{"commit", c.commit})
 	}
+	facts = append(facts, fact{"family", i.family}, fact{"parameters", i.parameters})
+	facts = append(facts, m.facts()...)
 	return append(facts,
-		fact{"family", i.Family}, fact{"parameters", i.Parameters}, fact{"dimensions", i.Dimensions}, fact{"max_tokens", i.MaxTokens},
-		fact{"dtype", i.DType}, fact{"device", i.Device}, fact{"computes_with", p.Name},
+		fact{"max_tokens", i.maxTokens}, fact{"dtype", i.dtype}, fact{"device", i.device}, fact{"computes_with", p.Name},
 		fact{"weights", bytesText(b.Ledger().Weights)}, fact{"resident", bytesText(resident())}, fact{"memory", bytesText(p.Memory)},
-		fact{"unused_tensors", len(i.Unused)})
+		fact{"unused_tensors", len(i.unused)})
 }
 
 // hints say why a faster path is not taken, and what would take it.
-func (c *config) hints(b *device, m *embed.Model) []string {
+func (c *config) hints(b *device, m workshop) []string {
 	if b.gpu != nil {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (c *config) hints(b *device, m *embed.Model) []string {
 	if level := os.Getenv(cpu.LevelVariable); level != "" && level != all[0] {
 		hints = append(hints, fmt.Sprintf("%s=%s keeps it from the kernels of %s", cpu.LevelVariable, level, all[0]))
 	}
-	if c.dtype == "auto" && m.Info().DType != "bfloat16" && all[0] == "avx512bf16" && !c.builtin {
+	if c.dtype == "auto" && m.identity().dtype != "bfloat16" && all[0] == "avx512bf16" && !c.builtin {
 		hints = append(hints, "weights are used exactly as they are stored; --dtype bfloat16 computes about twice as fast here, to three digits")
 	}
 	if c.threads > 0 {

@@ -45,7 +45,7 @@ func serve(c *config, stdout, stderr io.Writer) int {
 	}
 	slog.Info("listening", "address", h.address, "version", build())
 	return h.live(ctx, func() {
-		try := h.curl()
+		try := types[c.kind].curl(reachable(h.address))
 		if c.logFormat == "json" {
 			slog.Info("try it", "command", try)
 		}
@@ -171,7 +171,7 @@ func (h *house) sources() status.Sources {
 			return status.Device{Device: p.Device, Name: p.Name, MemoryUsed: l.Weights + l.Scratch + l.Cache + l.Arena, MemoryTotal: p.Memory}
 		},
 	}
-	if c.compat {
+	if c.compat && c.kind != "text" { // which has vLLM's names
 		s.Compat = http.InferenceRoutes()
 	}
 	if h.redis != nil {
@@ -317,20 +317,22 @@ func (h *house) load(ctx context.Context) error {
 func (h *house) work(ctx context.Context, ready chan<- error) error {
 	c := h.config
 	return c.onDevice(func(d *device) error {
-		m, err := c.loadEmbed(d)
+		m, err := c.load(d)
 		if err == nil {
 			defer m.Close()
-			err = c.notFinite(canary(ctx, m))
+			err = c.notFinite(m.try(ctx))
 		}
 		if err == nil {
-			err = calibrate(ctx, m, h.queue)
+			err = m.calibrate(ctx, h.queue)
 		}
 		if err != nil {
 			return err
 		}
 		h.device.Store(d)
 		h.announce(d, m)
-		h.server.Ready(http.Loaded{Embed: m, Tokenizer: m.Tokenizer(), GPU: d.reader()})
+		answers := m.answers()
+		answers.GPU = d.reader()
+		h.server.Ready(answers)
 		ready <- nil
 		return m.Serve(h.queue)
 	})
@@ -349,7 +351,7 @@ func (h *house) downloading(p hub.Progress) {
 // unfetched is the phase after a fetch that failed with err: whether the files
 // that are there are at fault, or the Hub.
 func (c *config) unfetched(err error) http.Phase {
-	if c.repoID == "" || errors.Is(err, embed.ErrFiles) || errors.Is(err, hub.ErrOffline) || errors.Is(err, hub.ErrAdapter) {
+	if c.repoID == "" || ofFiles(err) || errors.Is(err, hub.ErrOffline) || errors.Is(err, hub.ErrAdapter) {
 		return http.FilesUnfit
 	}
 	return http.DownloadFailed
@@ -358,16 +360,19 @@ func (c *config) unfetched(err error) http.Phase {
 // failure is the phase after a start that failed with err: clients tell a
 // repository that cannot be used from a machine that cannot run it.
 func failure(err error) http.Phase {
-	if errors.Is(err, embed.ErrFiles) {
+	if ofFiles(err) {
 		return http.FilesUnfit
 	}
 	return http.LoadFailed
 }
 
 // announce says what was loaded, in the log and in the metrics.
-func (h *house) announce(b *device, m *embed.Model) {
-	c, i := h.config, m.Info()
-	h.metrics.Model(c.name, c.kind, i.Family, i.DType, i.Device, version)
+func (h *house) announce(b *device, m workshop) {
+	c, i := h.config, m.identity()
+	h.metrics.Model(c.name, c.kind, i.family, i.dtype, i.device, version)
+	if w, ok := m.(*writing); ok {
+		w.watch(h.metrics, c)
+	}
 	var facts []any
 	for _, f := range c.report(b, m) {
 		facts = append(facts, f.name, f.value)
@@ -389,11 +394,6 @@ func guard(what string, f func() error) (err error) {
 	return f()
 }
 
-// curl is a command that asks the server something.
-func (h *house) curl() string {
-	return fmt.Sprintf(`curl http://%s/v1/embeddings -H 'Content-Type: application/json' -d '{"input": "Where is the library?"}'`, reachable(h.address))
-}
-
 // reachable is the address by which this machine reaches a listener.
 func reachable(address string) string {
 	host, port, err := net.SplitHostPort(address)
@@ -408,15 +408,4 @@ func onlyHere(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err == nil && ip != nil && ip.IsLoopback()
-}
-
-var errNotYet = errors.New("not in this build yet")
-
-// unsupported is the error of a wish that this build or this machine cannot
-// fulfil, as far as that can be told before anything is fetched.
-func (c *config) unsupported() error {
-	if c.kind != "embed" {
-		return fmt.Errorf("model type %s is %w", c.kind, errNotYet)
-	}
-	return c.reachable()
 }

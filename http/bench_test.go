@@ -44,6 +44,7 @@ type silent struct{}
 func (silent) Request(string, int, time.Duration) {}
 func (silent) Job(string, time.Duration)          {}
 func (silent) Inputs(int, int, int)               {}
+func (silent) Written(int, int, int)              {}
 func (silent) Panic()                             {}
 func (silent) Error(string)                       {}
 func (silent) Ran(string, time.Duration)          {}

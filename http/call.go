@@ -147,7 +147,7 @@ func (c *call) work() {
 	case c.to.route == modelRoute:
 		c.model()
 	case c.to.route == tokenizeRoute:
-		c.tokenize(m.Tokenizer)
+		c.tokenize(m)
 	case c.to.route == detokenizeRoute:
 		c.detokenize(m.Tokenizer)
 	case c.to.route == embeddingsRoute && m.Embed != nil:
@@ -156,6 +156,12 @@ func (c *call) work() {
 		c.generateEmbeddings(m.Embed)
 	case c.to.route == v2InferRoute && m.Embed != nil:
 		c.infer(m.Embed)
+	case c.to.route == chatRoute && m.Text != nil:
+		c.chat(m.Text)
+	case c.to.route == completionsRoute && m.Text != nil:
+		c.completions(m.Text)
+	case c.to.route == v2InferRoute && m.Text != nil:
+		c.inferText(m.Text)
 	default:
 		c.wrongType()
 	}
@@ -189,6 +195,8 @@ func (c *call) wrongType() {
 	switch m := &c.state.loaded; {
 	case m.Embed != nil:
 		right = "/embeddings"
+	case m.Text != nil:
+		right = "/chat/completions"
 	}
 	base := c.to.base
 	if base == "" {

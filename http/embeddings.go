@@ -79,40 +79,58 @@ func (c *call) readEmbed(m Embedder) (*embedRequest, *embed.Work, bool) {
 }
 
 // readWork reads and decodes the body and prepares its work; it answers itself
-// when that fails. Afterwards nothing holds the body any more. Where the queue
-// is full none of that is done.
-func (c *call) readWork(m Embedder, decode func(body []byte) (*embedRequest, error)) (*embedRequest, *embed.Work, bool) {
+// when that fails.
+func (c *call) readWork(m Embedder, decode func(body []byte) (*embedRequest, error)) (q *embedRequest, w *embed.Work, ok bool) {
+	ok = c.prepare(func(body []byte) error {
+		var err error
+		if q, err = decode(body); err != nil {
+			return err
+		}
+		if err = q.checkSize(maxPrompted * c.s.opt.MaxBody); err != nil {
+			return err
+		}
+		w, err = q.prepare(m, c.wanted)
+		return err
+	})
+	if ok {
+		c.name(&q.model, &q.warnings)
+	}
+	return q, w, ok
+}
+
+// prepare reads the body and has its work prepared; it answers itself when that
+// fails. Afterwards nothing holds the body any more. Where the queue is full
+// none of that is done.
+func (c *call) prepare(work func(body []byte) error) bool {
 	if c.s.opt.Queue.Full() {
 		c.refuse(queue.ErrFull)
-		return nil, nil, false
+		return false
 	}
 	body, ok := c.body()
 	if !ok {
-		return nil, nil, false
+		return false
 	}
-	if err := c.enter(); err != nil {
-		c.fail(c.s.invalid(err))
-		return nil, nil, false
-	}
-	q, err := decode(body)
+	err := c.enter()
 	if err == nil {
-		err = q.checkSize(maxPrompted * c.s.opt.MaxBody)
-	}
-	var w *embed.Work
-	if err == nil {
-		w, err = q.prepare(m, c.wanted)
+		err = work(body)
 	}
 	c.dropBody()
 	if err != nil {
 		c.fail(c.s.invalid(err))
-		return nil, nil, false
+		return false
 	}
-	if q.model == "" {
-		q.model = c.s.opt.Name
-	} else if o := &c.s.opt; !strings.EqualFold(q.model, o.Name) && !strings.EqualFold(q.model, o.RepoID) {
-		warn(&q.warnings, "this server runs %q, whatever model a request names", o.Name)
+	return true
+}
+
+// name is what an answer calls the model: what the request called it.
+func (c *call) name(model *string, warnings *[]string) {
+	o := &c.s.opt
+	switch {
+	case *model == "":
+		*model = o.Name
+	case !strings.EqualFold(*model, o.Name) && !strings.EqualFold(*model, o.RepoID):
+		warn(warnings, "this server runs %q, whatever model a request names", o.Name)
 	}
-	return q, w, true
 }
 
 // enter begins to watch the client: its context ends when it goes or when the

@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"remote-client-server/models/text"
 	"remote-client-server/runtime"
 	"remote-client-server/runtime/queue"
 )
@@ -113,10 +114,15 @@ func appendOrNull(b []byte, s string) []byte {
 func (s *Server) invalid(err error) failure {
 	f := failure{status: fasthttp.StatusBadRequest, message: err.Error(), detail: "Invalid request format: " + err.Error()}
 	var field *badField
-	if !errors.As(err, &field) {
+	var long *text.ContextError
+	switch {
+	case errors.As(err, &field):
+		f.param = field.Path
+	case errors.As(err, &long):
+		f.code = "context_length_exceeded"
+	default:
 		return s.refused(err)
 	}
-	f.param = field.Path
 	return f
 }
 

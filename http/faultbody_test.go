@@ -394,6 +394,7 @@ func (o *angryObserver) Error(string)                       { o.panic() }
 func (o *angryObserver) Job(string, time.Duration)          { o.panic() }
 func (o *angryObserver) Ran(string, time.Duration)          { o.panic() }
 func (o *angryObserver) Inputs(int, int, int)               { o.panic() }
+func (o *angryObserver) Written(int, int, int)              { o.panic() }
 func (o *angryObserver) Generation()                        { o.panic() }
 func (o *angryObserver) Panic()                             { o.panic() }
 func (o *angryObserver) WriteMetrics(io.Writer)             { o.panic() }

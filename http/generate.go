@@ -47,27 +47,40 @@ func (c *call) generateEmbeddings(m Embedder) {
 // Until it ends fasthttp keeps the request, but the state of the connection is
 // its writer's alone: a client that has gone is found by the watch.
 func (c *call) stream(j *queue.Job, result func() ([]byte, error)) {
+	var s *stream
+	c.flow([]*queue.Job{j}, func(w *bufio.Writer) {
+		s = &stream{call: c, job: j, w: w}
+		s.run(result)
+	}, func() { s.broken() })
+}
+
+// flow answers with what write writes, as it comes. However that ends, the jobs
+// end with it. broken is called, if write has begun, when it has panicked.
+func (c *call) flow(jobs []*queue.Job, write func(w *bufio.Writer), broken func()) {
 	c.streams = true
 	h := &c.ctx.Response.Header
 	c.ctx.SetContentType(sseType)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // of nginx
-	write := func(w *bufio.Writer) {
-		s := &stream{call: c, job: j, w: w}
+	run := func(w *bufio.Writer) {
 		defer func() {
 			if v := recover(); v != nil {
 				c.s.panicked(v)
-				s.broken()
+				broken()
 			}
-			j.Cancel() // a no-op unless the stream broke
+			for _, j := range jobs {
+				j.Cancel() // a no-op unless the stream broke
+			}
 			c.leave()
-			c.s.ended(j)
+			for _, j := range jobs {
+				c.s.ended(j)
+			}
 			c.report(fasthttp.StatusOK)
 		}()
-		s.run(result)
+		write(w)
 	}
 	if c.ctx.Request.Header.IsHTTP11() {
-		c.ctx.SetBodyStreamWriter(write)
+		c.ctx.SetBodyStreamWriter(run)
 		return
 	}
 	// Older clients know no chunks: the end of the connection ends the stream.
@@ -79,7 +92,7 @@ func (c *call) stream(j *queue.Job, result func() ([]byte, error)) {
 	c.ctx.Hijack(func(conn net.Conn) {
 		w := bufio.NewWriter(conn)
 		_, _ = w.Write(head) // an error stays with w
-		write(w)
+		run(w)
 	})
 }
 

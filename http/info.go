@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"remote-client-server/models/text"
 )
 
 // health answers {"status":"ok"}, exactly so, once the model can answer. It
@@ -133,5 +135,21 @@ func (c *call) appendModel(b []byte) []byte {
 		b = append(b, `,"prompts":`...)
 		b = appendStrings(b, promptNames(i.Prompts))
 	}
+	if m := c.state.loaded.Text; m != nil {
+		b = appendText(b, m.Info())
+	}
 	return append(b, '}')
+}
+
+// appendText appends what is to be known of a language model.
+func appendText(b []byte, i text.Info) []byte {
+	b = appendInt(append(b, `,"max_model_len":`...), i.MaxTokens)
+	b = appendString(append(b, `,"family":`...), i.Family)
+	b = appendString(append(b, `,"dtype":`...), i.DType)
+	b = appendString(append(b, `,"device":`...), i.Device)
+	b = strconv.AppendInt(append(b, `,"parameters":`...), i.Parameters, 10)
+	b = appendInt(append(b, `,"max_sequences":`...), i.Sequences)
+	b = appendInt(append(b, `,"cache_tokens":`...), i.CacheRows)
+	b = strconv.AppendBool(append(b, `,"chat":`...), i.Chat)
+	return strconv.AppendBool(append(b, `,"tools":`...), i.Tools)
 }

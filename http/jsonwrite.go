@@ -43,6 +43,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+func appendInt(b []byte, v int) []byte { return strconv.AppendInt(b, int64(v), 10) }
+
 // appendStrings appends list as a JSON list of strings.
 func appendStrings(b []byte, list []string) []byte {
 	b = append(b, '[')

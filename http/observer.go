@@ -36,6 +36,11 @@ func (o shielded) Inputs(inputs, tokens, cut int) {
 	o.Observer.Inputs(inputs, tokens, cut)
 }
 
+func (o shielded) Written(prompt, cached, completion int) {
+	defer o.caught()
+	o.Observer.Written(prompt, cached, completion)
+}
+
 func (o shielded) Generation() {
 	defer o.caught()
 	o.Observer.Generation()

@@ -48,6 +48,7 @@ type Tokenizer interface {
 // the model is of that type.
 type Loaded struct {
 	Embed     Embedder
+	Text      Writer
 	Tokenizer Tokenizer
 	GPU       func() (GPU, error) // reads the GPU that computes, at any time; nil on the CPU
 }
@@ -67,6 +68,9 @@ type Observer interface {
 	Ran(outcome string, took time.Duration)
 	// Inputs counts answered inputs, their tokens, and those that were cut.
 	Inputs(inputs, tokens, cut int)
+	// Written counts answered prompts of a language model, in tokens: of the
+	// prompts, those of them that were not computed again, and of the answers.
+	Written(prompt, cached, completion int)
 	// Generation is called for each request that a model has answered.
 	Generation()
 	// Panic is called for each panic that was caught, and for one in the worker

@@ -121,6 +121,7 @@ type notes struct {
 	requests []string // "route status"
 	jobs     []string
 	inputs   [3]int
+	written  [][3]int // tokens: of prompts, cached, of answers
 	panics   int
 	errors   []string // kinds
 	ran      []string // outcomes
@@ -155,6 +156,12 @@ func (n *notes) Job(outcome string, _ time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.jobs = append(n.jobs, outcome)
+}
+
+func (n *notes) Written(prompt, cached, completion int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.written = append(n.written, [3]int{prompt, cached, completion})
 }
 
 func (n *notes) Inputs(inputs, tokens, cut int) {
@@ -218,7 +225,10 @@ func open(t *testing.T, changes ...change) *house {
 }
 
 // closed starts a house without a model.
-func closed(t *testing.T, changes ...change) *house {
+func closed(t *testing.T, changes ...change) *house { return closedWith(t, nil, changes...) }
+
+// closedWith does so with another worker; nil is the usual one.
+func closedWith(t *testing.T, work func(q *queue.Queue), changes ...change) *house {
 	t.Helper()
 	o := Options{Name: "tiny", RepoID: "org/Tiny", Type: "embed", MaxBody: 1 << 20, MaxInputs: 8}
 	qo := queue.Options{Timeout: time.Minute}
@@ -226,6 +236,9 @@ func closed(t *testing.T, changes ...change) *house {
 		c(&o, &qo)
 	}
 	h := &house{t: t, notes: &notes{}, q: queue.New(qo)}
+	if work == nil {
+		work = func(q *queue.Queue) { q.Work(1, func(batch []*queue.Job) { h.run(batch) }) }
+	}
 	h.run = func(batch []*queue.Job) {
 		for _, j := range batch {
 			compute(j.Task().(*embed.Work))
@@ -244,7 +257,7 @@ func closed(t *testing.T, changes ...change) *house {
 	go func() { served <- h.Serve(ln) }()
 	go func() {
 		defer close(worked)
-		h.q.Work(1, func(batch []*queue.Job) { h.run(batch) })
+		work(h.q)
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -1,18 +1,24 @@
 package http
 
-import "strconv"
+import "context"
 
-// tokenize answers {"prompt", "add_special_tokens"} with token ids.
-func (c *call) tokenize(t Tokenizer) {
+// tokenize answers {"prompt", "add_special_tokens"} with token ids, and for a
+// language model also {"messages", "tools", ...}: those that a conversation
+// becomes.
+func (c *call) tokenize(m *Loaded) {
 	body, ok := c.body()
 	if !ok {
 		return
 	}
 	var prompt *string
-	special := true
-	var warnings []string
+	var special *bool
+	q := &chatRequest{parallel: true}
+	q.conversation.AddGenerationPrompt = true
 	known := []string{"model", "prompt", "add_special_tokens"}
-	err := c.limits().fields(body, known, &warnings, func(r *jsonReader, key string) (err error) {
+	if m.Text != nil {
+		known = append(known, "messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "chat_template_kwargs")
+	}
+	err := c.limits().fields(body, known, &q.warnings, func(r *jsonReader, key string) (err error) {
 		switch key {
 		case "model":
 			_, err = r.name()
@@ -21,25 +27,52 @@ func (c *call) tokenize(t Tokenizer) {
 			s, err = r.string()
 			prompt = &s
 		case "add_special_tokens":
-			special, err = r.bool()
+			var on bool
+			on, err = r.bool()
+			special = &on
+		case "tools":
+			err = q.readTools(r)
+		default:
+			err = q.readConversation(r, key)
 		}
 		return err
 	})
-	if err == nil && prompt == nil {
-		err = bad("prompt", "is required")
+	if err == nil {
+		switch chats := q.conversation.Messages != nil; {
+		case prompt == nil && !chats && m.Text != nil:
+			err = bad("prompt", "or messages is required")
+		case prompt == nil && !chats:
+			err = bad("prompt", "is required")
+		case prompt != nil && chats:
+			err = bad("messages", "is given beside prompt")
+		}
+	}
+	var ids []int32
+	switch {
+	case err != nil:
+	case prompt != nil:
+		ids, _ = m.Tokenizer.IDs(*prompt, special == nil || *special, 0)
+	default:
+		if special != nil && *special {
+			err = bad("add_special_tokens", "is not supported with messages: the template writes them")
+			break
+		}
+		if q.conversation.ContinueFinalMessage {
+			q.conversation.AddGenerationPrompt = false
+		}
+		if ids, err = m.Text.Chat(context.Background(), q.conversation); err != nil {
+			err = badRequest(err)
+		}
 	}
 	if err != nil {
 		c.fail(c.s.invalid(err))
 		return
 	}
-	ids, _ := t.IDs(*prompt, special, 0)
 	b := append(make([]byte, 0, 64+8*len(ids)), `{"tokens":`...)
 	b = appendInts(b, ids)
-	b = append(b, `,"count":`...)
-	b = strconv.AppendInt(b, int64(len(ids)), 10)
-	b = append(b, `,"max_model_len":`...)
-	b = strconv.AppendInt(b, int64(c.state.loaded.maxTokens()), 10)
-	c.json(append(appendWarnings(b, warnings), '}'))
+	b = appendInt(append(b, `,"count":`...), len(ids))
+	b = appendInt(append(b, `,"max_model_len":`...), m.maxTokens())
+	c.json(append(appendWarnings(b, q.warnings), '}'))
 }
 
 // detokenize answers {"tokens"} with the text they stand for.
@@ -83,8 +116,11 @@ func (c *call) detokenize(t Tokenizer) {
 
 // maxTokens is the most tokens of one input.
 func (m *Loaded) maxTokens() int {
-	if m.Embed != nil {
+	switch {
+	case m.Embed != nil:
 		return m.Embed.Info().MaxTokens
+	case m.Text != nil:
+		return m.Text.Info().MaxTokens
 	}
 	return 0
 }

@@ -108,8 +108,11 @@ func (c *call) v2Model() {
 	b = append(b, strings.ReplaceAll(o.Type, "-", "_")...)
 	b = append(b, `","inputs":`...)
 	inputs, outputs := []tensorInfo(nil), []tensorInfo(nil)
-	if o.Type == "embed" {
+	switch o.Type {
+	case "embed":
 		inputs, outputs = embedInputs, embedOutputs
+	case "text":
+		inputs, outputs = textInputs, textOutputs
 	}
 	b = appendTensorInfos(b, inputs)
 	b = append(b, `,"outputs":`...)

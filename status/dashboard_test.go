@@ -123,6 +123,7 @@ func TestDashboardIsReadable(t *testing.T) {
 func written(t *testing.T) (names, labels map[string]bool) {
 	t.Helper()
 	m := newTest()
+	writes(m, false)
 	m.Model("nomic", "embed", "nomic_bert", "float32", "cpu", "v1")
 	names, labels = map[string]bool{}, map[string]bool{"instance": true, "job": true} // these are the scraper's
 	label := regexp.MustCompile(`([a-z_]+)="`)

@@ -6,6 +6,7 @@ package status
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
@@ -50,6 +51,7 @@ type Metrics struct {
 	tokens      *vm.Counter
 	cut         *vm.Counter
 	panics      *vm.Counter
+	text        atomic.Pointer[textSource] // nil: no language model
 }
 
 type routeMetrics struct {
@@ -105,6 +107,7 @@ func (m *Metrics) Request(route string, status int, took time.Duration) {
 	r.classes[min(max(status/100-1, 0), len(classes)-1)].Inc()
 	r.took.Update(took.Seconds())
 	m.compat.request(route, status, took)
+	m.text.Load().request(route, status, took)
 }
 
 // Job counts a job that has ended or was refused, and the time it waited.
@@ -118,6 +121,7 @@ func (m *Metrics) Job(outcome string, waited time.Duration) {
 		m.wait.Update(waited.Seconds())
 	}
 	m.compat.job(outcome, waited)
+	m.text.Load().job(outcome, waited)
 }
 
 // Ran records how long the worker had a job that has ended. It comes beside
@@ -129,6 +133,7 @@ func (m *Metrics) Ran(outcome string, took time.Duration) {
 	}
 	h.Update(took.Seconds())
 	m.compat.jobRan(outcome, took)
+	m.text.Load().ran(outcome, took)
 }
 
 // Error counts a failure that a client was told.
@@ -181,7 +186,7 @@ func (m *Metrics) Started(took time.Duration) {
 // WriteMetrics writes the page: this server's metrics and the process's.
 func (m *Metrics) WriteMetrics(w io.Writer) {
 	p := page{w: w}
-	m.sources.write(&p)
+	m.text.Load().write(&p, m.sources.write(&p))
 	m.set.WritePrometheus(&p)
 	vm.WriteProcessMetrics(&p)
 	vm.WriteFDMetrics(&p)

@@ -190,7 +190,9 @@ func TestPageKeepsTheRules(t *testing.T) {
 		series string
 		count  float64
 	}
-	for line := range strings.Lines(text(newTest())) {
+	page := newTest()
+	writes(page, false)
+	for line := range strings.Lines(text(page)) {
 		line = strings.TrimSuffix(line, "\n")
 		if h := head.FindStringSubmatch(line); h != nil {
 			switch name := h[2]; {

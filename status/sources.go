@@ -43,8 +43,9 @@ type Device struct {
 	MemoryUsed, MemoryTotal int64
 }
 
-// write writes the gauges of all sources as samples.
-func (s *Sources) write(w io.Writer) {
+// write writes the gauges of all sources as samples; it returns the jobs that
+// wait.
+func (s *Sources) write(w io.Writer) (waiting int) {
 	one := func(name string, v any) { fmt.Fprintf(w, "modelserver_%s %v\n", name, v) }
 	var q Queue
 	if s.Queue != nil {
@@ -84,6 +85,7 @@ func (s *Sources) write(w io.Writer) {
 		one("redis_up", bit(r.Up))
 		one("redis_pending_generations", r.Pending)
 	}
+	return q.Waiting
 }
 
 // device is the zero Device as long as there is none.

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 )
 
-//go:embed embed
+//go:embed embed text
 var files embed.FS
 
 // Embed is an embedding model for short English texts, in the layout of a repository.
@@ -27,6 +27,24 @@ type EmbedReference struct {
 func EmbedReferences() ([]EmbedReference, error) {
 	var r []EmbedReference
 	err := json.Unmarshal(embedReferences, &r)
+	return r, err
+}
+
+// Text is a chat model of a small closed world, in the layout of a repository.
+func Text() fs.FS { return sub("text") }
+
+//go:embed reference/text.json
+var textReferences []byte
+
+// TextReference is a prompt in tokens and what transformers' greedy decoding of Text answers.
+type TextReference struct {
+	Prompt, Answer []int32
+}
+
+// TextReferences are what a device's answers are compared with.
+func TextReferences() ([]TextReference, error) {
+	var r []TextReference
+	err := json.Unmarshal(textReferences, &r)
 	return r, err
 }
 
