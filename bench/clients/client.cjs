@@ -55,6 +55,35 @@ function retried(seen, refusal) {
 }
 
 const plays = {
+  async chats() {
+    const tool = {
+      type: "function",
+      function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false } },
+    };
+    const user = (content) => [{ role: "user", content }];
+    for (const prefix of ["/v1", "/openai/v1", "/api"]) {
+      const r = await connect(prefix).chat.completions.create({ model: "any", messages: user("What is the capital of Norway?"), temperature: 0 });
+      assert.equal(r.choices[0].message.content, "The capital of Norway is Oslo.");
+    }
+    const client = connect();
+    let [text, chunks] = ["", 0];
+    for await (const c of await client.chat.completions.create({ model: "any", messages: user("Count from 3 to 9."), temperature: 0, stream: true })) {
+      text += c.choices[0]?.delta.content ?? "";
+      chunks++;
+    }
+    assert.equal(text, "3, 4, 5, 6, 7, 8, 9.");
+    assert.ok(chunks > 7);
+    const stream = client.chat.completions.stream({ model: "any", messages: user("What is the weather in Oslo?"), tools: [tool], temperature: 0 });
+    const call = (await stream.finalChatCompletion()).choices[0].message.tool_calls[0];
+    assert.deepEqual([call.function.name, JSON.parse(call.function.arguments)], ["get_weather", { city: "Oslo" }]);
+    const schema = { type: "object", properties: { name: { type: "string" }, size: { type: "integer" } }, required: ["name", "size"], additionalProperties: false };
+    const form = await client.chat.completions.create({
+      model: "any", messages: user("Tell me about a city."), max_tokens: 60, response_format: { type: "json_schema", json_schema: { name: "city", strict: true, schema } },
+    });
+    assert.deepEqual(Object.keys(JSON.parse(form.choices[0].message.content)), ["name", "size"]);
+    const e = await fails(OpenAI.BadRequestError, client.chat.completions.create({ model: "any", messages: user("hello"), top_p: 2 }));
+    assert.equal(e.param, "top_p");
+  },
   async answers() {
     const vectors = [];
     for (const prefix of ["/v1", "/openai/v1", "/api"]) {

@@ -1,9 +1,12 @@
 """openai-python against a running server: python client.py PART http://127.0.0.1:8888 KEY"""
 import asyncio
+import json
 import sys
 import time
+import typing
 
 import openai
+import pydantic
 
 part, base, key = sys.argv[1:]
 texts = ["The train leaves at noon.", "When does the train depart?", "She planted tomatoes in the garden."]
@@ -169,7 +172,51 @@ async def loading():
     seen.retried(503)
 
 
-play = {"answers": answers, "errors": errors, "key": with_key, "timeout": timeout, "busy": busy, "cancel": cancel, "loading": loading}[part]
+def chats():
+    """Talks, streams, calls a tool and asks for JSON; the built-in model knows the answers."""
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}}
+    user = lambda text: [{"role": "user", "content": text}]
+    for prefix in ("/v1", "/openai/v1", "/api"):
+        r = new(prefix).chat.completions.create(model="any", messages=user("What is the capital of Norway?"), temperature=0)
+        assert r.choices[0].message.content == "The capital of Norway is Oslo." and r.choices[0].finish_reason == "stop", r
+    client = new()
+    text, last = "", None
+    for chunk in client.chat.completions.create(model="any", messages=user("Count from 3 to 9."), temperature=0, stream=True, stream_options={"include_usage": True}):
+        text += "".join(c.delta.content or "" for c in chunk.choices)
+        last = chunk
+    assert text == "3, 4, 5, 6, 7, 8, 9." and last.usage.completion_tokens > 7, (text, last)
+    messages = user("What is the weather in Oslo?")
+    r = client.chat.completions.create(model="any", messages=messages, tools=[tool], temperature=0)
+    call = r.choices[0].message.tool_calls[0]
+    assert r.choices[0].finish_reason == "tool_calls" and call.function.name == "get_weather" and call.function.arguments == '{"city": "Oslo"}', r
+    messages += [r.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny, 20 degrees"}]
+    r = client.chat.completions.create(model="any", messages=messages, tools=[tool], temperature=0)
+    assert "20 degrees" in r.choices[0].message.content, r
+    with client.chat.completions.stream(model="any", messages=user("What is the weather in Lima?"), tools=[tool], temperature=0) as stream:
+        stream.until_done()
+        call = stream.get_final_completion().choices[0].message.tool_calls[0]
+    assert call.function.name == "get_weather" and call.function.arguments == '{"city": "Lima"}', call
+    r = client.chat.completions.create(model="any", messages=user("hello"), tools=[tool], tool_choice="required", temperature=1, seed=1)
+    assert "city" in json.loads(r.choices[0].message.tool_calls[0].function.arguments), r
+
+    class City(pydantic.BaseModel):
+        name: typing.Literal["Oslo", "Lima", "Rome"]
+        size: int
+
+    r = client.chat.completions.parse(model="any", messages=user("Tell me about a city."), response_format=City, max_tokens=60)
+    assert isinstance(r.choices[0].message.parsed, City), r
+    r = client.chat.completions.create(model="any", messages=user("Hello!"), logprobs=True, top_logprobs=3, n=2, seed=7, max_tokens=5)
+    assert len(r.choices) == 2 and all(len(c.logprobs.content) == len(c.logprobs.content) and len(c.logprobs.content[0].top_logprobs) == 3 for c in r.choices), r
+    e = fails(openai.BadRequestError, lambda: client.chat.completions.create(model="any", messages=user("hello"), temperature=-1))
+    assert e.param == "temperature", e
+    e = fails(openai.BadRequestError, lambda: client.embeddings.create(model="any", input="x"))
+    assert e.code == "wrong_model_type" and "chat/completions" in e.message, e
+    r = client.completions.create(model="any", prompt="<|user|>Spell cat.<|end|><|assistant|>", temperature=0)
+    assert r.choices[0].text == "C-A-T.", r
+
+
+play = {"chats": chats, "answers": answers, "errors": errors, "key": with_key, "timeout": timeout, "busy": busy, "cancel": cancel, "loading": loading}[part]
 if asyncio.iscoroutinefunction(play):
     asyncio.run(play())
 else:

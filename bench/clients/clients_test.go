@@ -105,6 +105,7 @@ var parts = []struct {
 	{"key", []string{"--api_key", key}},
 	{"busy", []string{"--queue_size", "1", "--threads", "1"}},
 	{"timeout", []string{"--job_timeout", "0.2", "--threads", "1"}},
+	{"chats", []string{"--model_type", "text"}},
 }
 
 // TestOpenAI plays every part with every client of OpenAI's API.

@@ -19,7 +19,7 @@ import (
 
 // inGo are the parts as openai-go plays them.
 var inGo = map[string]func(*testing.T, *server.Server){
-	"answers": goAnswers, "errors": goErrors, "cancel": goCancel, "key": goKey, "busy": goBusy, "timeout": goTimeout,
+	"answers": goAnswers, "errors": goErrors, "cancel": goCancel, "key": goKey, "busy": goBusy, "timeout": goTimeout, "chats": goChats,
 }
 
 // newClient returns a client of OpenAI's API; it does not retry unless told.
