@@ -33,7 +33,7 @@ func body(t *testing.T, at string) string {
 func TestFiles(t *testing.T) {
 	want := []string{
 		"/", "/assets/api.js", "/assets/app.css", "/assets/app.js", "/assets/docs.css", "/assets/docs.js", "/assets/dom.js",
-		"/assets/icon.svg", "/assets/panels/embed.js", "/assets/panels/heatmap.js", "/assets/redoc-start.js",
+		"/assets/icon.svg", "/assets/panels/embed.js", "/assets/panels/heatmap.js", "/assets/panels/text.js", "/assets/redoc-start.js",
 		"/assets/redoc.LICENSE.txt", "/assets/redoc.js", "/assets/swagger-ui.LICENSE.txt", "/assets/swagger-ui.css",
 		"/assets/swagger-ui.js", "/docs", "/openapi.json", "/redoc",
 	}

@@ -67,6 +67,51 @@ export async function request(method, path, { body, signal } = {}) {
   return { body: answer, took, headers: res.headers };
 }
 
+// stream asks for events and hands each one's JSON to heard as it comes, until
+// [DONE]. It throws as request does, and an ApiError for an event that says that
+// the job failed.
+export async function stream(path, body, heard, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const lost = () => new ApiError("The connection was lost before the answer was whole.");
+  let res;
+  try {
+    res = await fetch(url(path), { method: "POST", headers, signal, body: JSON.stringify(body), cache: "no-store", credentials: "same-origin" });
+  } catch (e) {
+    if (e.name === "AbortError") throw e;
+    throw new ApiError("The server cannot be reached. It may have ended, or the network is gone.");
+  }
+  if (!res.ok) {
+    let answer = null;
+    try {
+      answer = await res.json();
+    } catch {
+      // the status says enough
+    }
+    throw refusal(res, answer);
+  }
+  const reader = res.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    let part;
+    try {
+      part = await reader.read();
+    } catch (e) {
+      if (e.name === "AbortError") throw e;
+      throw lost();
+    }
+    if (part.done) throw lost();
+    rest += part.value;
+    for (let end; (end = rest.indexOf("\n\n")) >= 0; rest = rest.slice(end + 2)) {
+      const data = rest.slice(0, end).replace(/^data: /, "");
+      if (data === "[DONE]") return res.headers;
+      const event = JSON.parse(data);
+      if (event.error) throw new ApiError(`The answer failed: ${event.error.message ?? event.error}`);
+      heard(event);
+    }
+  }
+}
+
 // refusal words an answer that is no success.
 function refusal(res, answer) {
   const said = answer?.error?.message ?? answer?.detail ?? "";

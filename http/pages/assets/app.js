@@ -1,14 +1,16 @@
 // The page: what the server says of itself, and the panel of its model's type.
-import { hasKey, request, setKey, url } from "./api.js";
+import { hasKey, request, setKey, stream, url } from "./api.js";
 import { bytes, el, plural, seconds } from "./dom.js";
 
 // A type's panel is a module that exports type, title and mount(root, api): it
 // fills root, and asks the server by api:
 //   api.model                      the model, as /v1/models describes it
 //   api.post(path, body, signal)   { body, took, headers }; throws an ApiError
+//   api.stream(path, body, heard, signal)   hands each event to heard
 //   api.url(path), api.hasKey()    for commands that a person may copy
 const panels = {
   embed: () => import("./panels/embed.js"),
+  text: () => import("./panels/text.js"),
 };
 
 const failures = ["Error downloading model files", "Model configuration not found", "Model initialization FAILED", "the GPU failed"];
@@ -113,15 +115,16 @@ async function mount(type, model) {
   }
   const { title, mount: fill } = await panels[type]();
   panel.setAttribute("aria-label", title);
-  const post = async (path, body, signal) => {
+  const open = (ask) => async (...args) => {
     try {
-      return await request("POST", path, { body, signal });
+      return await ask(...args);
     } catch (e) {
       if (e.status === 401) trouble(e);
       throw e;
     }
   };
-  fill(panel, { model, post, url, hasKey });
+  const post = open((path, body, signal) => request("POST", path, { body, signal }));
+  fill(panel, { model, post, stream: open(stream), url, hasKey });
 }
 
 // tell shows cards above the panel. One that is the same already stays as it
