@@ -77,10 +77,15 @@ func (q *chatRequest) readConversation(r *jsonReader, key string) (err error) {
 	case "messages":
 		c.Messages, err = readMessages(r)
 	case "documents":
-		if r.kind() != arrayKind {
-			return r.mismatch("a list")
+		look := *r
+		if err = look.array(func(int) error {
+			if look.kind() != objectKind {
+				return look.mismatch("an object")
+			}
+			return look.discard()
+		}); err == nil {
+			c.Documents, err = r.value()
 		}
-		c.Documents, err = r.value()
 	case "chat_template_kwargs":
 		if r.kind() != objectKind {
 			return r.mismatch("an object")

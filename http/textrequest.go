@@ -213,6 +213,9 @@ func (q *textRequest) readGuide(r *jsonReader, field, kind string) error {
 		}
 		return q.guide(field, "regex "+s, grammar.Regex(s))
 	case "choice":
+		if r.kind() != arrayKind {
+			return r.mismatch("a list of strings")
+		}
 		list, err := r.texts(maxChoices)
 		if err == nil && len(list) == 0 {
 			err = bad("", "must not be empty")

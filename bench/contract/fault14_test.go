@@ -81,10 +81,14 @@ func trials(t *testing.T, schema *openapi3.Schema, valid string) []trial {
 // TestFault14WrongTypes sends values of wrong types and out of range in every
 // described field of every request: each is a 400 that names the field.
 func TestFault14WrongTypes(t *testing.T) {
-	s := server.Start(t, true)
-	doc := description(t, s)
+	embeds, writes := server.Start(t, true), server.Start(t, true, "--model_type", "text")
+	doc := description(t, embeds)
 	for _, operation := range operations(doc) {
 		method, path, _ := strings.Cut(operation, " ")
+		s, served := embeds, embedder.served()
+		if strings.HasSuffix(path, "completions") || strings.HasSuffix(path, "/tokenize") {
+			s, served = writes, writer.served()
+		}
 		body := doc.Paths.Value(path).GetOperation(method).RequestBody
 		if body == nil {
 			continue
@@ -132,7 +136,9 @@ func TestFault14WrongTypes(t *testing.T) {
 			}
 		})
 	}
-	if a := s.Do(t, server.Request{Path: "/api/health"}); a.Status != 200 {
-		t.Errorf("health afterwards: %d", a.Status)
+	for _, s := range []*server.Server{embeds, writes} {
+		if a := s.Do(t, server.Request{Path: "/api/health"}); a.Status != 200 {
+			t.Errorf("health afterwards: %d", a.Status)
+		}
 	}
 }

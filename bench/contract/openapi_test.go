@@ -126,39 +126,81 @@ func place(path, name string) string { return hole.ReplaceAllString(path, name) 
 
 var hole = regexp.MustCompile(`\{[a-z]+\}`)
 
-// served is the name of the model in the binary.
-const served = "builtin-embed"
+// kind is a model type, served by the model of that type in the binary.
+type kind struct {
+	name  string
+	works []string // the operations that the queue takes jobs from
+	// bodies are what else of these is worth asking for, by the end of the path.
+	bodies map[string][]string
+}
 
-// works are the operations that the queue takes jobs from.
-var works = []string{
-	"POST /api/embeddings", "POST /v1/embeddings", "POST /openai/v1/embeddings", "POST /api/generate", "POST /v2/models/{model}/infer",
+// served is the name of the type's model.
+func (k kind) served() string { return "builtin-" + k.name }
+
+var embedder = kind{
+	name: "embed",
+	works: []string{
+		"POST /api/embeddings", "POST /v1/embeddings", "POST /openai/v1/embeddings", "POST /api/generate", "POST /v2/models/{model}/infer",
+	},
+	bodies: map[string][]string{"/embeddings": embedBodies, "/generate": embedBodies},
+}
+
+var embedBodies = []string{
+	`{"input":"a","colour":1}`, `{"input":"a","encoding_format":"base64"}`, `{"input":[3,4,5]}`, `{"input":[[3],[4,5]],"dimensions":8}`,
+	`{"input":["` + strings.Repeat("word ", 2000) + `",""],"normalize":false}`,
+}
+
+var writer = kind{
+	name: "text",
+	works: []string{
+		"POST /api/chat/completions", "POST /v1/chat/completions", "POST /openai/v1/chat/completions",
+		"POST /api/completions", "POST /v1/completions", "POST /openai/v1/completions",
+	},
+	bodies: map[string][]string{
+		"/chat/completions": {
+			`{"messages":[{"role":"user","content":"hi"}],"logprobs":true,"top_logprobs":2,"n":2,"max_tokens":3,"return_token_ids":true,"colour":1}`,
+			`{"messages":[{"role":"user","content":"What is the weather in Oslo?"}],"tools":[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}],"tool_choice":"required"}`,
+			`{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"},"max_tokens":30}`,
+			`{"messages":[{"role":"user","content":"hi"}],"stream":true}`,
+		},
+		"/completions": {`{"prompt":["a","b"],"max_tokens":2,"logprobs":1}`, `{"prompt":[5,6],"echo":true,"max_tokens":1}`, `{"prompt":"a","stream":true,"max_tokens":2}`},
+	},
 }
 
 // TestDescriptionHolds asks for every answer that is described and can be
 // provoked, and compares them with the description.
 func TestDescriptionHolds(t *testing.T) {
-	plain := server.Start(t, true)
+	plain, writes := server.Start(t, true), server.Start(t, true, "--model_type", "text")
 	c := &checker{doc: description(t, plain), seen: map[string]bool{}}
-	t.Run("success", func(t *testing.T) { c.success(t, plain) })
-	t.Run("wrong requests", func(t *testing.T) { c.refusals(t, plain) })
+	t.Run("success", func(t *testing.T) { c.success(t, plain, embedder) })
+	t.Run("success in writing", func(t *testing.T) { c.success(t, writes, writer) })
+	t.Run("wrong requests", func(t *testing.T) { c.refusals(t, plain, embedder, operations(c.doc)) })
+	t.Run("wrong requests to write", func(t *testing.T) { c.refusals(t, writes, writer, writer.works) })
 	t.Run("an api key", func(t *testing.T) { c.locked(t, server.Start(t, true, "--api_key", "open-sesame")) })
 	t.Run("no model", func(t *testing.T) {
 		c.unready(t, server.Start(t, false, "--model", "absent", "--model_type", "embed", "--model_files", t.TempDir(), "--fail_grace", "60"))
 	})
 	t.Run("a full queue", func(t *testing.T) {
-		c.busy(t, server.Start(t, true, "--queue_size", "1", "--threads", "1", "--max_body", "4MiB"))
+		c.busy(t, server.Start(t, true, "--queue_size", "1", "--threads", "1", "--max_body", "4MiB"), embedder)
+	})
+	t.Run("a full queue of writing", func(t *testing.T) {
+		c.pressed(t, server.Start(t, true, "--model_type", "text", "--queue_size", "1", "--max_sequences", "16", "--threads", "1"), writer)
 	})
 	t.Run("nothing is left out", c.complete)
 }
 
-func (c *checker) success(t *testing.T, s *server.Server) {
+func (c *checker) success(t *testing.T, s *server.Server, k kind) {
 	for _, operation := range operations(c.doc) {
 		method, path, _ := strings.Cut(operation, " ")
 		if strings.Contains(path, "/jobs/") {
 			continue // see busy
 		}
-		q := server.Request{Method: method, Path: place(path, served), Body: example(t, c.doc, operation)}
-		c.check(t, operation, s.Do(t, q))
+		q := server.Request{Method: method, Path: place(path, k.served()), Body: example(t, c.doc, operation)}
+		a := s.Do(t, q)
+		c.check(t, operation, a)
+		if slices.Contains(k.works, operation) && a.Status != 200 {
+			t.Errorf("%s: the example: %d %.200s", operation, a.Status, a.Body)
+		}
 		if method == "GET" {
 			q.Method = "HEAD"
 			if a := s.Do(t, q); len(a.Body) > 0 {
@@ -174,14 +216,23 @@ func (c *checker) success(t *testing.T, s *server.Server) {
 		}
 		c.check(t, "GET "+path, a)
 	}
-	for _, operation := range works[:4] {
-		for _, body := range []string{
-			`{"input":"a","colour":1}`, `{"input":"a","encoding_format":"base64"}`, `{"input":[3,4,5]}`, `{"input":[[3],[4,5]],"dimensions":8}`,
-			`{"input":["` + strings.Repeat("word ", 2000) + `",""],"normalize":false}`,
-		} {
-			method, path, _ := strings.Cut(operation, " ")
-			c.check(t, operation, s.Do(t, server.Request{Method: method, Path: path, Body: body}))
+	for _, operation := range k.works {
+		method, path, _ := strings.Cut(operation, " ")
+		for end, bodies := range k.bodies {
+			if !strings.HasSuffix(path, end) || end == "/completions" && strings.HasSuffix(path, "/chat/completions") {
+				continue
+			}
+			for _, body := range bodies {
+				a := s.Do(t, server.Request{Method: method, Path: path, Body: body})
+				c.check(t, operation, a)
+				if a.Status != 200 {
+					t.Errorf("%s %.200s: %d %.200s", operation, body, a.Status, a.Body)
+				}
+			}
 		}
+	}
+	if k.name != "embed" {
+		return
 	}
 	events := string(s.Do(t, server.Request{Method: "POST", Path: "/api/generate", Body: `{"input":"a"}`}).Body)
 	schema := c.doc.Components.Schemas["GenerateEvent"].Value
@@ -195,12 +246,12 @@ func (c *checker) success(t *testing.T, s *server.Server) {
 	}
 }
 
-func (c *checker) refusals(t *testing.T, s *server.Server) {
+func (c *checker) refusals(t *testing.T, s *server.Server, k kind, of []string) {
 	large := `{"input":"` + strings.Repeat("x", 65<<20) + `"}`
-	for _, operation := range operations(c.doc) {
+	for _, operation := range of {
 		method, path, _ := strings.Cut(operation, " ")
 		responses := c.doc.Paths.Value(path).GetOperation(method).Responses
-		here := place(path, served)
+		here := place(path, k.served())
 		if responses.Status(404) != nil {
 			c.check(t, operation, s.Do(t, server.Request{Method: method, Path: place(path, "nobody"), Body: example(t, c.doc, operation)}))
 		}
@@ -218,8 +269,11 @@ func (c *checker) refusals(t *testing.T, s *server.Server) {
 			c.check(t, operation, a)
 		}
 	}
+	if k.name != "embed" {
+		return
+	}
 	binary := `{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["a"],"parameters":{"binary_data_size":3}}]}`
-	again := server.Request{Method: "POST", Path: "/v2/models/" + served + "/infer", Body: binary}
+	again := server.Request{Method: "POST", Path: "/v2/models/" + k.served() + "/infer", Body: binary}
 	first, second := s.Do(t, again), s.Do(t, again)
 	if first.Status != 400 || !bytes.Equal(first.Body, second.Body) {
 		t.Errorf("the same refusal twice: %d %s, then %s", first.Status, first.Body, second.Body)
@@ -236,7 +290,7 @@ func (c *checker) locked(t *testing.T, s *server.Server) {
 	for _, operation := range operations(c.doc) {
 		method, path, _ := strings.Cut(operation, " ")
 		o := c.doc.Paths.Value(path).GetOperation(method)
-		q := server.Request{Method: method, Path: place(path, served), Body: example(t, c.doc, operation)}
+		q := server.Request{Method: method, Path: place(path, embedder.served()), Body: example(t, c.doc, operation)}
 		open := o.Security != nil && len(*o.Security) == 0
 		for _, header := range []string{"", "Authorization: Bearer close-sesame", "Authorization: Basic open-sesame"} {
 			q.Header = header
@@ -276,7 +330,7 @@ func (c *checker) unready(t *testing.T, s *server.Server) {
 }
 
 // busy fills the queue of a slow server, and ends what waits there in all ways.
-func (c *checker) busy(t *testing.T, s *server.Server) {
+func (c *checker) busy(t *testing.T, s *server.Server, k kind) {
 	text := `"` + strings.Repeat("a long text that takes its time ", 60) + `"`
 	long := `{"input":[` + strings.TrimSuffix(strings.Repeat(text+",", 2000), ",") + `]}`
 	infer := fmt.Sprintf(`{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":[%s]}]}`, text)
@@ -284,7 +338,7 @@ func (c *checker) busy(t *testing.T, s *server.Server) {
 	submit := func(operation, body, id string) {
 		method, path, _ := strings.Cut(operation, " ")
 		go func() {
-			a, err := s.Try(server.Request{Method: method, Path: place(path, served), Body: body, Header: "X-Request-Id: " + id})
+			a, err := s.Try(server.Request{Method: method, Path: place(path, k.served()), Body: body, Header: "X-Request-Id: " + id})
 			if err != nil {
 				t.Errorf("%s: %v", operation, err)
 			}
@@ -303,13 +357,13 @@ func (c *checker) busy(t *testing.T, s *server.Server) {
 	server.Until(t, "the job runs", func() bool {
 		return strings.Contains(string(s.Do(t, server.Request{Path: "/api/jobs/runs"}).Body), `"state":"running"`)
 	})
-	for _, operation := range works {
+	for _, operation := range k.works {
 		method, path, _ := strings.Cut(operation, " ")
 		body := `{"input":"a"}`
 		if strings.HasPrefix(path, "/v2") {
 			body = infer
 		}
-		q := server.Request{Method: method, Path: place(path, served), Body: body}
+		q := server.Request{Method: method, Path: place(path, k.served()), Body: body}
 		q.Header = "X-Request-Timeout: 0.05"
 		c.check(t, operation, s.Do(t, q))
 		q.Header = "X-Request-Timeout: soon"
@@ -333,6 +387,47 @@ func (c *checker) busy(t *testing.T, s *server.Server) {
 		t.Errorf("a cancelled job: %d %.200s", a.Status, a.Body)
 	}
 	c.check(t, "DELETE /api/jobs/{id}", s.Do(t, server.Request{Method: "DELETE", Path: "/api/jobs/runs"}))
+}
+
+// pressed does so with a language model, whose jobs run side by side: some of
+// many are refused, one times out and one is cancelled.
+func (c *checker) pressed(t *testing.T, s *server.Server, k kind) {
+	for _, operation := range k.works {
+		method, path, _ := strings.Cut(operation, " ")
+		long := `"n":16,"ignore_eos":true,"max_tokens":900}`
+		body := `{"prompt":"a",` + long
+		if strings.HasSuffix(path, "/chat/completions") {
+			body = `{"messages":[{"role":"user","content":"a"}],` + long
+		}
+		q := server.Request{Method: method, Path: path, Body: body, Header: "X-Request-Timeout: 0.05"}
+		c.check(t, operation, s.Do(t, q))
+		q.Header = "X-Request-Id: gone"
+		answers := make(chan server.Response)
+		for range 6 { // all slots, the only place in the line, and those for whom there is none
+			go func() {
+				a, err := s.Try(q)
+				if err != nil {
+					t.Errorf("%s: %v", operation, err)
+				}
+				answers <- a
+			}()
+		}
+		refused := 0
+		cancelled := false
+		for range 6 {
+			a := <-answers
+			c.check(t, operation, a)
+			if a.Status == 429 {
+				refused++
+			}
+			if !cancelled && refused > 0 { // those that are left run or wait
+				cancelled = s.Do(t, server.Request{Method: "DELETE", Path: "/api/jobs/gone"}).Status == 200
+			}
+		}
+		if refused == 0 || !cancelled {
+			t.Errorf("%s: %d of 6 were refused, one cancelled: %t", operation, refused, cancelled)
+		}
+	}
 }
 
 // unprovoked are described answers that no client can ask for.
@@ -386,7 +481,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	for route := range described {
 		t.Errorf("%q is described, but the router has no such route", route)
 	}
-	holes := strings.NewReplacer("{id}", served)
+	holes := strings.NewReplacer("{id}", embedder.served())
 	for _, route := range reception.Routes() {
 		for _, prefix := range prefixes {
 			path := prefix + "/" + route
@@ -408,11 +503,11 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		if strings.Contains(path, "/jobs/") {
 			continue
 		}
-		if a := s.Do(t, server.Request{Method: method, Path: place(path, served), Body: example(t, doc, operation)}); a.Status == 404 || a.Status == 405 {
+		if a := s.Do(t, server.Request{Method: method, Path: place(path, embedder.served()), Body: example(t, doc, operation)}); a.Status == 404 || a.Status == 405 {
 			t.Errorf("%s: %d", operation, a.Status)
 		}
 		wrong := "PUT"
-		if a := s.Do(t, server.Request{Method: wrong, Path: place(path, served)}); a.Status != 405 || !strings.Contains(a.Header.Get("Allow"), method) {
+		if a := s.Do(t, server.Request{Method: wrong, Path: place(path, embedder.served())}); a.Status != 405 || !strings.Contains(a.Header.Get("Allow"), method) {
 			t.Errorf("%s %s: %d, Allow %q", wrong, path, a.Status, a.Header.Get("Allow"))
 		}
 	}
