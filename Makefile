@@ -6,6 +6,7 @@ BIN      := bin/remote-client-server
 VERSION  ?= dev
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := ./...
+TYPE ?= embed
 
 .DEFAULT_GOAL := help
 .PHONY: help build run image demo test check race emulated arm64 clients soak ptx fuzz bench generate clean
@@ -16,14 +17,15 @@ help: ## list the targets
 build: ## build the one binary, bin/remote-client-server
 	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
 
-run: build ## serve the built-in embedding model on port 8888
-	$(BIN) --no_redis
+run: build ## serve the built-in embedding model on port 8888; TYPE=text the chat model
+	$(BIN) --no_redis --model_type $(TYPE)
 
 image: build ## a container image as an OCI archive, without a daemon: bin/remote-client-server.oci.tar
 	cd bench && go run ./image -binary ../$(BIN) -version $(VERSION) -cache ../.cache/image -o ../$(BIN).oci.tar
 
 demo: build ## start it, ask it a question, show the answer, end
 	$(BIN) demo
+	$(BIN) demo --model_type text
 
 test: tools check race emulated arm64 clients soak ## everything that must pass: vet, staticcheck, race tests, arm64, real clients
 	@echo "all tests passed"
@@ -56,6 +58,7 @@ race: # the race detector needs a C compiler, which tools may just have installe
 emulated: # the GPU's code, executed on the CPU: kernels, their mutants, the op set and every embedder
 	go test -timeout 15m ./kernels/... ./runtime/gpu
 	go test -timeout 15m -run 'Emulated' ./models/embed
+	go test -timeout 15m -run 'Emulated|Family' ./models/text
 
 ptx: ## compile the kernels again: PTX, cubins and the table in kernels/README.md; byte for byte what is committed
 	go run ./kernels/build

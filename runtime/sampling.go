@@ -18,7 +18,10 @@ import "math"
 //  5. of what remains the token of the largest z - ln E(id), E(id) = -ln(1-u) for u = Uniform(Seed, Step, id): a draw from
 //     the softmax, which depends on the slot's seed and step and on nothing beside it.
 //
-// Then Counts and Step advance. A row whose logits hold a NaN or +Inf, or whose tokens are all excluded, chooses -1.
+// A temperature so low that a division by it overflows is 0. Then Counts and Step advance. A row whose logits hold a NaN
+// or +Inf, at first or behind the penalties, or whose tokens are all excluded, chooses -1. A row whose slot is -1 is left
+// alone, its sequence's Pos and Past too. Of the alternatives that were not asked for the id is -1 and the log-probability
+// 0.
 type Sampling struct {
 	Slots, Vocab, Top int // Top: the most alternatives a row can report
 

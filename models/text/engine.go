@@ -149,8 +149,11 @@ func (e *engine) safely() (err error) {
 			for _, s := range slices.Concat(e.filling, e.writing) {
 				e.fail(s, failed)
 			}
-			e.flight, e.rows = nil, nil
-			e.sweep()
+			// Where it was in the middle of something is not known: everything is given back.
+			e.flight, e.rows, e.filling, e.writing = nil, nil, nil, nil
+			e.pool = newPool(e.cache.Blocks, e.cache.BlockRows)
+			e.pool.take(-1)
+			clear(e.slots)
 			err = e.b.Sync()
 		}
 		e.b.Release(m)

@@ -47,6 +47,13 @@ func (e *engine) compute(p *piece) error {
 		return nil
 	}
 	ask := e.ask(p, x)
+	defer func() { // choices that branched off and did not get their first token
+		for _, s := range ask.seqs {
+			if !slices.Contains(e.writing, s) && !slices.Contains(e.filling, s) {
+				e.drop(s)
+			}
+		}
+	}()
 	if err := ask.wait(b); err != nil {
 		if errors.Is(err, runtime.ErrAbandoned) {
 			return nil

@@ -286,7 +286,7 @@ func (m *Model) size(o LoadOptions) error {
 	p := m.backend.Props()
 	rows := p.CacheBlock
 	row := int64(2*m.net.layers*m.net.kvHeads*m.net.dim) * int64(m.precision.Cache.Size())
-	budget := cmp.Or(o.CacheBytes, p.CacheMemory)
+	budget := cmp.Or(o.CacheBytes, p.CacheMemory, p.Memory/4)
 	whole := (m.info.MaxTokens + rows - 1) / rows
 	blocks := int(min(budget/(row*int64(rows)), int64(m.slots*(whole+1))))
 	if blocks < 2 {

@@ -260,9 +260,11 @@ func (t *attention) pagesIn(seq, head int, memory func(bytes int) unsafe.Pointer
 		return t.cache.pages(t.a.Layer, head, t.table.row(seq))
 	}
 	n := t.total[seq]
-	p := pages{rows: min(keyBlock, roundUp(n, max(t.lv.columns, packRows)))}
-	p.size = t.pageBytes(p.rows)
-	p.base = memory((n + keyBlock - 1) / keyBlock * p.size)
+	p := pages{rows: min(keyBlock, roundUp(n, max(t.lv.columns, packRows))), group: 1}
+	p.keyBytes, p.valueBytes = t.keyBytes(p.rows), t.valueBytes(p.rows)
+	p.groupBytes = p.keyBytes + p.valueBytes
+	p.keys = memory((n + keyBlock - 1) / keyBlock * p.groupBytes)
+	p.values = unsafe.Add(p.keys, p.keyBytes)
 	return p
 }
 
@@ -330,7 +332,12 @@ func (t *attention) partial(w *worker, q unsafe.Pointer, p pages, r tileRows, bl
 	for key, started := from, 0; key < to; started = 1 {
 		place := key % p.rows
 		n := min(p.rows-place, to-key)
-		values := unsafe.Add(p.at(key/p.rows), t.keyBytes(p.rows)+place*columns*t.size)
+		if next := key/p.rows + 1; next*p.rows < to {
+			p.askValues(t.lv, next)
+		} else if next*p.rows < t.total[r.seq] {
+			p.askKeys(t.lv, next)
+		}
+		values := unsafe.Add(p.valuesOf(key/p.rows), place*columns*t.size)
 		for j := 0; j < t.wide; j += columns {
 			t.product[mr-1](roundUp(n, 4), unsafe.Add(s, (key-from)*weight), unsafe.Add(values, j*p.rows*t.size), at(sums, j), t.ldo(), started)
 		}
@@ -438,7 +445,14 @@ func (t *attention) seen(i, n int) (lo, hi int) {
 func (t *attention) scores(q unsafe.Pointer, p pages, s unsafe.Pointer, mr, from, to int) {
 	columns := t.lv.columns
 	for key := from; key < to; key += columns {
-		panel := unsafe.Add(p.at(key/p.rows), key%p.rows*t.deep*t.size)
+		if key%p.rows == 0 || key == from {
+			if next := key/p.rows + 1; next*p.rows < to {
+				p.askKeys(t.lv, next)
+			} else {
+				p.askValues(t.lv, from/p.rows)
+			}
+		}
+		panel := unsafe.Add(p.keysOf(key/p.rows), key%p.rows*t.deep*t.size)
 		for k := 0; k < t.dim; k += t.slice {
 			n := min(t.slice, t.dim-k)
 			t.product[mr-1](roundUp(n, 4), unsafe.Add(q, k/t.slice*t.mr*tileStride), unsafe.Add(panel, k*columns*t.size), at(s, key-from), tileFloats, min(k, 1))

@@ -2,8 +2,8 @@
 // AVX2 and NEON, and the same in portable Go.
 //
 // Activations, streams and results are float32. Weights are packed once, outside the Go heap, and serve one row as well
-// as many. The bits of a row depend neither on the rows beside it nor on the number of threads; they may differ from one
-// instruction set to another.
+// as many; so do the keys and values of a cache, which are panels too. The bits of a row depend neither on the rows beside
+// it, nor on how a prompt is cut, nor on the number of threads; they may differ from one instruction set to another.
 package cpu
 
 import (

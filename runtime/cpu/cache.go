@@ -9,15 +9,19 @@ import (
 	"remote-client-server/runtime"
 )
 
-// cacheBlock is the rows of a block: whole panels of keys, and a divisor of keyBlock.
-const cacheBlock = 32
+// cacheBlock is the rows of a block: whole panels of keys, and a divisor of keyBlock. cacheGroup is how many blocks are
+// side by side: together one keyBlock.
+const (
+	cacheBlock = 32
+	cacheGroup = keyBlock / cacheBlock
+)
 
-// cache is the memory of a paged cache: [layer][block][head] pages of keys and values.
+// cache is the memory of a paged cache: [layer][group of blocks][head] pages of keys, then of values. So blocks that
+// are not in use need no memory, as long as those that are have low numbers.
 type cache struct {
 	format
-	data         unsafe.Pointer
-	page         int // bytes of one head of a block
-	block, layer int // bytes of all heads of one, of all blocks
+	data               unsafe.Pointer
+	head, group, layer int // bytes of a head of a group, of all heads, of all groups
 }
 
 // NewCache maps memory that the system hands out as it is written.
@@ -26,12 +30,13 @@ func (b *Backend) NewCache(s runtime.CacheSpec) (*runtime.Cache, error) {
 		return nil, err
 	}
 	c := &cache{format: b.level.format(s.Type, s.Dim)}
-	c.page = c.pageBytes(cacheBlock)
-	if s.Layers > math.MaxInt/c.page/s.KVHeads/s.Blocks {
+	c.head = cacheGroup * (c.keyBytes(cacheBlock) + c.valueBytes(cacheBlock))
+	groups := (s.Blocks + cacheGroup - 1) / cacheGroup
+	if s.Layers > math.MaxInt/c.head/s.KVHeads/groups {
 		return nil, fmt.Errorf("cache of %d layers, %d blocks, %d heads is larger than the address space", s.Layers, s.Blocks, s.KVHeads)
 	}
-	c.block = s.KVHeads * c.page
-	c.layer = s.Blocks * c.block
+	c.group = s.KVHeads * c.head
+	c.layer = groups * c.group
 	bytes := int64(s.Layers) * int64(c.layer)
 	addr, free, err := b.hold("cache", bytes, &b.caches)
 	if err != nil {
@@ -57,7 +62,13 @@ func (b *Backend) hold(what string, bytes int64, count *atomic.Int64) (addr uint
 
 // pages of one sequence, whose row of the block table begins at table.
 func (c *cache) pages(layer, head int, table unsafe.Pointer) pages {
-	return pages{rows: cacheBlock, base: unsafe.Add(c.data, layer*c.layer+head*c.page), size: c.block, table: table}
+	p := pages{
+		rows: cacheBlock, keyBytes: c.keyBytes(cacheBlock), valueBytes: c.valueBytes(cacheBlock),
+		group: cacheGroup, groupBytes: c.group, table: table,
+	}
+	p.keys = unsafe.Add(c.data, layer*c.layer+head*c.head)
+	p.values = unsafe.Add(p.keys, cacheGroup*p.keyBytes)
+	return p
 }
 
 // cacheOf is the cache of a batch, after a check of all that its table names. past and total are the rows of each
@@ -93,7 +104,7 @@ func (b *Backend) cacheOf(op string, s *runtime.Sequences, a *runtime.Attn) (c *
 	return c, past, total
 }
 
-// CopyBlocks copies in order, layer beside layer.
+// CopyBlocks copies in order, heads side by side.
 func (b *Backend) CopyBlocks(rc *runtime.Cache, from, to []int32) {
 	const op = "CopyBlocks"
 	fail := func(format string, args ...any) {
@@ -114,10 +125,12 @@ func (b *Backend) CopyBlocks(rc *runtime.Cache, from, to []int32) {
 	if len(from) == 0 {
 		return
 	}
-	b.pool.tasks(rc.Layers, func(_ *worker, layer int) {
-		bytes := unsafe.Slice((*byte)(unsafe.Add(c.data, layer*c.layer)), c.layer)
+	b.pool.tasks(rc.Layers*rc.KVHeads, func(_ *worker, i int) {
+		p := c.pages(i/rc.KVHeads, i%rc.KVHeads, nil)
 		for i := range from {
-			copy(bytes[int(to[i])*c.block:][:c.block], bytes[int(from[i])*c.block:][:c.block])
+			src, dst := int(from[i]), int(to[i])
+			copy(unsafe.Slice((*byte)(p.keysOf(dst)), p.keyBytes), unsafe.Slice((*byte)(p.keysOf(src)), p.keyBytes))
+			copy(unsafe.Slice((*byte)(p.valuesOf(dst)), p.valueBytes), unsafe.Slice((*byte)(p.valuesOf(src)), p.valueBytes))
 		}
 	})
 }

@@ -1,17 +1,13 @@
 package cpu
 
-import (
-	"math"
-	"unsafe"
-)
+import "math"
 
 // cutter finds thresholds without sorting: three rounds of counting by digits of the logits' bits, the highest first, of
 // which each goes on with what shares the digit where the sum of weights is reached.
 type cutter struct {
-	z       []float32
-	p       []float32 // weights; nil for 1 each
 	bins    *[cutBins]float64
-	entries []entry // room for all of z
+	entries []entry // room for all
+	left    []entry
 }
 
 type entry struct {
@@ -37,41 +33,35 @@ func unordered(k uint32) float32 {
 	return math.Float32frombits(^k)
 }
 
-// weight is the sum of the weights of z >= low.
-func (c *cutter) weight(low float32) float64 {
-	sum := 0.0
-	for i, v := range c.z {
-		if v >= low {
-			sum += float64(c.p[i])
-		}
+// of takes the values of z that ids names, or all of them, with their weights: 1 each where p is nil.
+func (c *cutter) of(z, p []float32, ids []int32) *cutter {
+	n := len(ids)
+	if ids == nil {
+		n = len(z)
 	}
-	return sum
+	c.left = c.entries[:n]
+	for i := range c.left {
+		id := i
+		if ids != nil {
+			id = int(ids[i])
+		}
+		e := entry{ordered(z[id]), 1}
+		if p != nil {
+			e.weight = p[id]
+		}
+		c.left[i] = e
+	}
+	return c
 }
 
-// cut is the largest threshold for which the weights of all z at or above it reach the target; at least low, and at
-// most the largest z.
-func (c *cutter) cut(low float32, target float64) float32 {
-	n := 0
-	if c.p == nil {
-		for _, v := range c.z {
-			if v >= low {
-				c.entries[n] = entry{ordered(v), 1}
-				n++
-			}
-		}
-	} else {
-		for i, v := range c.z {
-			if v >= low {
-				c.entries[n] = entry{ordered(v), c.p[i]}
-				n++
-			}
-		}
-	}
-	left, above := c.entries[:n], 0.0
+// cut is the largest threshold at which the weights of all values at or above it reach the target; at most the largest
+// value, at least the smallest.
+func (c *cutter) cut(target float64) float32 {
+	above := 0.0
 	for _, shift := range []int{32 - cutBits, 32 - 2*cutBits, 0} {
-		clear(unsafe.Slice(&c.bins[0], cutBins))
+		clear(c.bins[:])
 		least, most := uint32(cutBins), uint32(0)
-		for _, e := range left {
+		for _, e := range c.left {
 			d := e.key >> shift % cutBins
 			c.bins[d] += float64(e.weight)
 			least, most = min(least, d), max(most, d)
@@ -80,14 +70,14 @@ func (c *cutter) cut(low float32, target float64) float32 {
 		for ; d > least && above+c.bins[d] < target; d-- {
 			above += c.bins[d]
 		}
-		n = 0
-		for _, e := range left {
+		n := 0
+		for _, e := range c.left {
 			if e.key>>shift%cutBins == d {
-				left[n] = e
+				c.left[n] = e
 				n++
 			}
 		}
-		left = left[:n]
+		c.left = c.left[:n]
 	}
-	return unordered(left[0].key)
+	return unordered(c.left[0].key)
 }

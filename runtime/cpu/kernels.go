@@ -32,6 +32,11 @@ type kernels struct {
 	squares   func(src unsafe.Pointer, n int, mean float32) float32                         // Σ(x-mean)²
 	affine    func(dst, src, w, b unsafe.Pointer, n int, mean, rstd float32)                // dst = (x-mean)·rstd·w + b
 	softmax   func(s, state unsafe.Pointer, rows, n int)                                    // see softmaxState
+	largest   func(out, src unsafe.Pointer, n int)                                          // see level.argmax
+	classes   func(dst, src unsafe.Pointer, blocks int)                                     // see draw.tops
+	divide    func(dst, src unsafe.Pointer, n int, c float32)                               // dst = src/c
+	uniforms  func(dst, state unsafe.Pointer, blocks int)                                   // see uniformState
+	prefetch  func(src unsafe.Pointer, lines int)                                           // of 64 bytes, to the second cache
 	rotate    func(dst, src, angles unsafe.Pointer, half int)                               // pairs (i, i+half) by cos, sin
 	transpose func(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride, n int) // n columns of 16 dwords
 

@@ -344,6 +344,21 @@ func avx512Rotate(dst unsafe.Pointer, src unsafe.Pointer, angles unsafe.Pointer,
 func avx512Transpose(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, n int)
 
 //go:noescape
+func avx512Largest(out unsafe.Pointer, src unsafe.Pointer, n int)
+
+//go:noescape
+func avx512Classes(dst unsafe.Pointer, src unsafe.Pointer, blocks int)
+
+//go:noescape
+func avx512Divide(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
+
+//go:noescape
+func avx512Uniforms(dst unsafe.Pointer, state unsafe.Pointer, blocks int)
+
+//go:noescape
+func avx512Prefetch(src unsafe.Pointer, lines int)
+
+//go:noescape
 func avx512PeakFMA(n int)
 
 //go:noescape
@@ -497,6 +512,21 @@ func avx2Rotate(dst unsafe.Pointer, src unsafe.Pointer, angles unsafe.Pointer, h
 func avx2Transpose(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, n int)
 
 //go:noescape
+func avx2Largest(out unsafe.Pointer, src unsafe.Pointer, n int)
+
+//go:noescape
+func avx2Classes(dst unsafe.Pointer, src unsafe.Pointer, blocks int)
+
+//go:noescape
+func avx2Divide(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
+
+//go:noescape
+func avx2Uniforms(dst unsafe.Pointer, state unsafe.Pointer, blocks int)
+
+//go:noescape
+func avx2Prefetch(src unsafe.Pointer, lines int)
+
+//go:noescape
 func avx2PeakFMA(n int)
 
 //go:noescape
@@ -523,6 +553,11 @@ func avx512Kernels() kernels {
 		softmax:     avx512Softmax,
 		softmaxBF16: avx512SoftmaxBF16,
 		rotate:      avx512Rotate,
+		largest:     avx512Largest,
+		classes:     avx512Classes,
+		divide:      avx512Divide,
+		uniforms:    avx512Uniforms,
+		prefetch:    avx512Prefetch,
 		transpose:   avx512Transpose,
 		dequantize8: avx512Dequantize8,
 		dequantize4: avx512Dequantize4,
@@ -553,6 +588,11 @@ func avx2Kernels() kernels {
 		affine:      avx2Affine,
 		softmax:     avx2Softmax,
 		rotate:      avx2Rotate,
+		largest:     avx2Largest,
+		classes:     avx2Classes,
+		divide:      avx2Divide,
+		uniforms:    avx2Uniforms,
+		prefetch:    avx2Prefetch,
 		transpose:   avx2Transpose,
 		dequantize8: avx2Dequantize8,
 		dequantize4: avx2Dequantize4,

@@ -146,6 +146,21 @@ func neonRotate(dst unsafe.Pointer, src unsafe.Pointer, angles unsafe.Pointer, h
 func neonTranspose(dst unsafe.Pointer, dstStride int, src unsafe.Pointer, srcStride int, n int)
 
 //go:noescape
+func neonLargest(out unsafe.Pointer, src unsafe.Pointer, n int)
+
+//go:noescape
+func neonClasses(dst unsafe.Pointer, src unsafe.Pointer, blocks int)
+
+//go:noescape
+func neonDivide(dst unsafe.Pointer, src unsafe.Pointer, n int, c float32)
+
+//go:noescape
+func neonUniforms(dst unsafe.Pointer, state unsafe.Pointer, blocks int)
+
+//go:noescape
+func neonPrefetch(src unsafe.Pointer, lines int)
+
+//go:noescape
 func neonPeakFMA(n int)
 
 //go:noescape
@@ -168,6 +183,11 @@ func neonKernels() kernels {
 		affine:      neonAffine,
 		softmax:     neonSoftmax,
 		rotate:      neonRotate,
+		largest:     neonLargest,
+		classes:     neonClasses,
+		divide:      neonDivide,
+		uniforms:    neonUniforms,
+		prefetch:    neonPrefetch,
 		transpose:   neonTranspose,
 		dequantize8: neonDequantize8,
 		dequantize4: neonDequantize4,

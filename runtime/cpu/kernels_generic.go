@@ -10,7 +10,7 @@ import (
 
 // The portable kernels: what every other family is tested against, and all there is where there is no assembly.
 
-const genericRows, genericColumns = 4, 16
+const genericRows, genericColumns, genericLanes = 4, 16, 4
 
 func genericKernels() kernels {
 	k := kernels{
@@ -68,8 +68,27 @@ func genericKernels() kernels {
 				d[i] = float32((s[i]-mean)*rstd*g[i]) + h[i]
 			}
 		},
-		softmax:   genericSoftmax,
-		rotate:    genericRotate,
+		softmax: genericSoftmax,
+		rotate:  genericRotate,
+		largest: genericLargest,
+		classes: func(dst, src unsafe.Pointer, blocks int) {
+			d, s := floats(dst, 16*blocks), floats(src, classBlock*blocks)
+			for i := range d {
+				block := s[i/16*classBlock:][:classBlock]
+				d[i] = block[i%16]
+				for j := i % 16; j < classBlock; j += 16 {
+					d[i] = max(d[i], block[j])
+				}
+			}
+		},
+		divide: func(dst, src unsafe.Pointer, n int, c float32) {
+			d, s := floats(dst, n), floats(src, n)
+			for i := range d {
+				d[i] = s[i] / c
+			}
+		},
+		uniforms:  genericUniforms,
+		prefetch:  func(unsafe.Pointer, int) {},
 		transpose: genericTranspose,
 		dequantize8: func(dst unsafe.Pointer, stride int, w unsafe.Pointer, blocks int) {
 			genericDequantize(dst, stride, w, blocks, 8)
@@ -193,6 +212,32 @@ func genericRotate(dst, src, angles unsafe.Pointer, half int) {
 		x, y, cos, sin := s[i], s[half+i], a[i], a[half+i]
 		d[i] = float32(x*cos) - float32(y*sin)
 		d[half+i] = float32(y*cos) + float32(x*sin)
+	}
+}
+
+func genericLargest(out, src unsafe.Pointer, n int) {
+	top, bits := float32(math.Inf(-1)), uint32(0)
+	for _, v := range floats(src, n) {
+		if v > top {
+			top = v
+		}
+		bits = max(bits, math.Float32bits(v)&^(1<<31))
+	}
+	for i, tops, words := 0, floats(out, 32), unsafe.Slice((*uint32)(out), 32); i < genericLanes; i++ {
+		tops[i], words[16+i] = top, bits
+	}
+}
+
+func genericUniforms(dst, state unsafe.Pointer, blocks int) {
+	s, u := (*uniformState)(state), floats(dst, 4*genericLanes*blocks)
+	for ; len(u) > 0; u = u[4*genericLanes:] {
+		for lane := range genericLanes {
+			words := runtime.Philox([4]uint32{s.counters[lane], s.step}, s.seed)
+			for i, word := range words {
+				u[i*genericLanes+lane] = uniform(word)
+			}
+			s.counters[lane] += genericLanes
+		}
 	}
 }
 

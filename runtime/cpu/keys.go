@@ -34,23 +34,47 @@ func (lv *level) format(t runtime.DType, dim int) format {
 	return f
 }
 
-// pageBytes is the size of rows keys and their values, of which keyBytes are the keys.
-func (f *format) pageBytes(rows int) int { return rows * (f.deep + f.wide) * f.size }
-func (f *format) keyBytes(rows int) int  { return rows * f.deep * f.size }
+// keyBytes is the size of rows keys, valueBytes of their values.
+func (f *format) keyBytes(rows int) int   { return rows * f.deep * f.size }
+func (f *format) valueBytes(rows int) int { return rows * f.wide * f.size }
 
-// pages is where the keys and values of one sequence and head are, rows of them on each page.
+// pages is where the keys and values of one sequence and head are, rows of them on each page. The keys of a group of
+// pages follow each other, and then their values: a sequence whose pages have consecutive numbers is read in long streams,
+// which is what memory is fast at.
 type pages struct {
-	rows  int
-	base  unsafe.Pointer
-	size  int            // bytes from one page to the next
-	table unsafe.Pointer // int32 numbers of the pages; nil where they follow each other
+	rows         int
+	keys, values unsafe.Pointer // of page 0
+	keyBytes     int            // of a page
+	valueBytes   int
+	group        int            // pages
+	groupBytes   int            // from one group to the next
+	table        unsafe.Pointer // int32 numbers of the pages; nil where they are 0, 1, 2, ...
 }
 
-func (p *pages) at(i int) unsafe.Pointer {
-	if p.table != nil {
-		i = int(*(*int32)(at(p.table, i)))
+func (p *pages) number(i int) int {
+	if p.table == nil {
+		return i
 	}
-	return unsafe.Add(p.base, i*p.size)
+	return int(*(*int32)(at(p.table, i)))
+}
+
+func (p *pages) keysOf(i int) unsafe.Pointer   { return p.of(i, p.keys, p.keyBytes) }
+func (p *pages) valuesOf(i int) unsafe.Pointer { return p.of(i, p.values, p.valueBytes) }
+
+func (p *pages) of(i int, base unsafe.Pointer, bytes int) unsafe.Pointer {
+	n := p.number(i)
+	return unsafe.Add(base, n/p.group*p.groupBytes+n%p.group*bytes)
+}
+
+// askKeys and askValues begin to fetch a page that is elsewhere than behind the one before it: there the processor does
+// so by itself.
+func (p *pages) askKeys(lv *level, i int)   { p.ask(lv, i, p.keysOf(i), p.keyBytes) }
+func (p *pages) askValues(lv *level, i int) { p.ask(lv, i, p.valuesOf(i), p.valueBytes) }
+
+func (p *pages) ask(lv *level, i int, page unsafe.Pointer, bytes int) {
+	if n := p.number(i); i == 0 || n%p.group == 0 || n != p.number(i-1)+1 {
+		lv.prefetch(page, bytes/64)
+	}
 }
 
 // packRows is how many rows are transposed at once.
@@ -63,22 +87,22 @@ func (t *attention) pack(w *worker, p pages, seq, head, from, to int) {
 	for from < to {
 		place := (past + from) % p.rows
 		n := min(p.rows-place, to-from)
-		t.packPage(w, p.at((past+from)/p.rows), p.rows, place, seq, head, from, n)
+		page := (past + from) / p.rows
+		t.packPage(w, p.keysOf(page), p.valuesOf(page), p.rows, place, seq, head, from, n)
 		from += n
 	}
 }
 
 // packPage writes n rows from row on to a page of so many rows, at place.
-func (t *attention) packPage(w *worker, page unsafe.Pointer, rows, place, seq, head, row, n int) {
-	values := unsafe.Add(page, t.keyBytes(rows))
+func (t *attention) packPage(w *worker, keys, values unsafe.Pointer, rows, place, seq, head, row, n int) {
 	last := row+n == t.lens[seq]
 	for n > 0 && (place%packRows != 0 || !t.bulk || n < packRows && (!last || n < packRows/4)) {
-		t.putKey(w, page, place, seq, head, row)
+		t.putKey(w, keys, place, seq, head, row)
 		t.putValue(values, rows, place, floats(at(t.v.row(t.starts[seq]+row), head*t.dim), t.dim))
 		place, row, n = place+1, row+1, n-1
 	}
 	if n > 0 {
-		t.packKeys(w, page, place, seq, head, row, n)
+		t.packKeys(w, keys, place, seq, head, row, n)
 		for j := 0; j < t.wide; j += t.lv.columns {
 			t.packValues(w, unsafe.Add(values, j*rows*t.size), place, seq, head, j, row, n)
 		}
@@ -92,13 +116,13 @@ func (t *attention) packPage(w *worker, page unsafe.Pointer, rows, place, seq, h
 }
 
 // putKey writes one key into its column of a panel.
-func (t *attention) putKey(w *worker, page unsafe.Pointer, place, seq, head, row int) {
+func (t *attention) putKey(w *worker, keys unsafe.Pointer, place, seq, head, row int) {
 	columns := t.lv.columns
 	row += t.starts[seq]
 	key := floats(w.need(&w.panel, "staged keys", packRows*(t.deep+16)*4), t.deep)
 	t.prepare(w, unsafe.Pointer(unsafe.SliceData(key)), at(t.k.row(row), head*t.dim), row, t.knorm, 1)
 	clear(key[t.dim:])
-	panel := unsafe.Add(page, place/columns*columns*t.deep*t.size)
+	panel := unsafe.Add(keys, place/columns*columns*t.deep*t.size)
 	switch t.dtype {
 	case runtime.BF16:
 		dst := unsafe.Slice((*uint32)(panel), columns*t.deep/2)
@@ -147,7 +171,7 @@ func (t *attention) putValue(values unsafe.Pointer, rows, place int, v []float32
 }
 
 // packKeys transposes n keys, 16 by 16, with zeros behind the last.
-func (t *attention) packKeys(w *worker, page unsafe.Pointer, place, seq, head, row, n int) {
+func (t *attention) packKeys(w *worker, keys unsafe.Pointer, place, seq, head, row, n int) {
 	columns := t.lv.columns
 	pitch := t.deep + 16
 	plain := t.knorm == nil && t.angles.p == nil && t.dim == t.deep
@@ -171,7 +195,7 @@ func (t *attention) packKeys(w *worker, page unsafe.Pointer, place, seq, head, r
 			t.lv.roundBF16(stage, pitch*4, src, stride, packRows, t.deep)
 			src, stride, depth = stage, pitch*4, t.deep/2
 		}
-		panel := unsafe.Add(page, place/columns*columns*t.deep*t.size)
+		panel := unsafe.Add(keys, place/columns*columns*t.deep*t.size)
 		t.lv.transpose(at(panel, place%columns), columns*4, src, stride, depth)
 	}
 }

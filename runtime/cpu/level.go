@@ -32,7 +32,7 @@ func Best() string { return bestLevel }
 
 func levels() []*level {
 	return append(nativeLevels(), &level{
-		name: "generic", detail: "portable", lanes: 4, rows: genericRows, columns: genericColumns, kernels: genericKernels(),
+		name: "generic", detail: "portable", lanes: genericLanes, rows: genericRows, columns: genericColumns, kernels: genericKernels(),
 	})
 }
 

@@ -211,3 +211,55 @@ func TestVectorKernelsAgreeWithPortableGo(t *testing.T) {
 		}
 	}
 }
+
+// The kernels of sampling against the plain Go ones, on logits with all that can be among them.
+func TestSearchesOfLogits(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	dst, y := outside(t, 4096)
+	src, x := outside(t, 4096)
+	tail, _ := outside(t, 64)
+	w := &worker{tail: tail}
+	for _, lv := range levels() {
+		for _, n := range []int{1, 2, 15, 16, 17, 250, 1024, 2047, 2048, 2049, 4096} {
+			for name, change := range map[string]func(z []float32) (id int, ok bool){
+				"the last is the largest":    func(z []float32) (int, bool) { z[n-1] = 9; return n - 1, true },
+				"of equals the first counts": func(z []float32) (int, bool) { z[n-1], z[n/2], z[n/3] = 9, 9, 9; return n / 3, true },
+				"all are excluded": func(z []float32) (int, bool) {
+					for i := range z {
+						z[i] = -inf
+					}
+					return 0, true
+				},
+				"a NaN":                func(z []float32) (int, bool) { z[n/2] = nan; return 0, false },
+				"a NaN of the sign -1": func(z []float32) (int, bool) { z[n-1] = -nan; return 0, false },
+				"+Inf":                 func(z []float32) (int, bool) { z[n/3] = inf; return n / 3, false },
+				"-Inf and less":        func(z []float32) (int, bool) { clear(z); z[0] = -inf; return min(1, n-1), true },
+			} {
+				copy(x, random(r, n))
+				want, ok := change(x[:n])
+				if got, good := lv.argmax(w, x[:n]); good != ok || ok && got != want {
+					t.Errorf("%s, %s: %d of %d, %v, want %d, %v", lv.name, name, got, n, good, want, ok)
+				}
+			}
+		}
+		copy(x, random(r, 4096))
+		lv.classes(dst, src, 16)
+		for i, v := range y[:256] {
+			top := -inf
+			for j := range 16 {
+				top = max(top, x[i/16*classBlock+16*j+i%16])
+			}
+			if v != top {
+				t.Fatalf("%s: class %d has %v, want %v", lv.name, i, v, top)
+			}
+		}
+		lv.divide(dst, src, 4096, 0.7)
+		for i, v := range y {
+			if v != x[i]/0.7 {
+				t.Fatalf("%s: %v/0.7 is %v, want %v", lv.name, x[i], v, x[i]/0.7)
+			}
+		}
+		lv.prefetch(src, 7)
+	}
+}

@@ -8,33 +8,42 @@ import (
 	"unsafe"
 )
 
-// pool runs one function on all its workers and waits for them: fork and join in about a microsecond. The caller is
-// worker 0. The others are goroutines locked to OS threads that spin while a forward pass is under way and sleep
-// otherwise; the Go scheduler, which takes up to milliseconds to start a parked goroutine on a busy machine, has no
-// part in it.
+// pool runs tasks on its workers and waits for them: fork and join in about a microsecond. The caller is worker 0. The
+// others are goroutines locked to OS threads that spin while a forward pass is under way and sleep otherwise; the Go
+// scheduler, which takes up to milliseconds to start a parked goroutine on a busy machine, has no part in it. Nobody waits
+// for a thread that has not begun: where another process has its core, the others do its tasks.
 type pool struct {
 	workers []*worker
 	scratch *atomic.Int64 // bytes of the workers' buffers
 
-	job func(*worker)
+	job atomic.Pointer[job]
 
 	wanted    func() bool // see Backend.While
 	asked     time.Time   // when it was asked last
 	abandoned atomic.Bool // it was false
 
-	panic atomic.Pointer[workerPanic]
 	stop  atomic.Bool
-	hot   atomic.Bool // a forward pass is under way
+	hot   atomic.Bool   // a forward pass is under way
+	alive atomic.Uint32 // threads that have not ended
 	_     [64]byte
 	epoch atomic.Uint32 // counts jobs; also what sleepers wait on
 	_     [60]byte
-	left  atomic.Uint32 // workers still at the job
-	_     [60]byte
-	next  atomic.Int64 // the next task of each
-	_     [56]byte
 	sleep sleeper // of workers, on epoch
 
-	joined sleeper // of the caller, on left
+	joined sleeper // of the caller, on the left of a job
+}
+
+// job is n calls of f.
+type job struct {
+	f     func(w *worker, i int)
+	n     int64
+	each  bool // call i is worker i's
+	panic atomic.Pointer[workerPanic]
+	_     [64]byte
+	next  atomic.Int64 // who takes a call
+	_     [56]byte
+	left  atomic.Uint32 // calls that have not returned
+	_     [60]byte
 }
 
 type workerPanic struct{ value any }
@@ -46,6 +55,7 @@ type worker struct {
 
 	own, a, c, row, panel, keys, values, scores buffer
 	home                                        core           // where its thread stays, the zero value for anywhere
+	last                                        *job           // that was done
 	group                                       int            // whose tiles are in a, for product
 	tail                                        unsafe.Pointer // 64 floats of own
 }
@@ -77,6 +87,7 @@ func newPool(n int, homes []core, scratch *atomic.Int64) *pool {
 	if n > 1 && runtime.GOMAXPROCS(0) < n+1 {
 		runtime.GOMAXPROCS(n + 1)
 	}
+	p.alive.Store(uint32(n - 1))
 	for _, w := range p.workers[1:] {
 		go w.loop()
 	}
@@ -100,15 +111,14 @@ func (w *worker) loop() {
 			p.sleep.wait(&p.epoch, seen)
 		}
 		seen = p.epoch.Load()
-		stop := p.stop.Load()
-		if !stop {
-			w.run()
-		}
-		if p.left.Add(^uint32(0)) == 0 {
-			p.joined.wake(&p.left)
-		}
-		if stop {
+		if p.stop.Load() {
+			if p.alive.Add(^uint32(0)) == 0 {
+				p.joined.wake(&p.alive)
+			}
 			return
+		}
+		if j := p.job.Load(); j != nil {
+			w.work(j)
 		}
 	}
 }
@@ -127,49 +137,78 @@ func spin(word *atomic.Uint32, seen uint32, limit time.Duration) {
 	}
 }
 
-// run does the job and keeps a panic for the caller.
-func (w *worker) run() {
-	defer func() {
-		if v := recover(); v != nil {
-			w.pool.panic.CompareAndSwap(nil, &workerPanic{v})
+// work does what there is to do of a job. A thread that comes late may see a job for the second time, or one that is
+// over: then there is nothing.
+func (w *worker) work(j *job) {
+	if j.each {
+		if w.last != j {
+			w.last = j
+			w.call(j, w.id)
 		}
-	}()
-	w.pool.job(w)
-}
-
-// all runs job on every worker and returns when all are done. A panic of any of them is raised again here.
-func (p *pool) all(job func(*worker)) {
-	if len(p.workers) == 1 {
-		job(p.workers[0])
 		return
 	}
+	for {
+		i := j.next.Add(1) - 1
+		if i >= j.n {
+			return
+		}
+		w.call(j, int(i))
+	}
+}
+
+// call makes one call, unless the pass is abandoned or another has panicked, and keeps a panic for the caller.
+func (w *worker) call(j *job, i int) {
+	defer func() {
+		if v := recover(); v != nil {
+			j.panic.CompareAndSwap(nil, &workerPanic{v})
+		}
+		if j.left.Add(^uint32(0)) == 0 && w.id != 0 {
+			w.pool.joined.wake(&j.left)
+		}
+	}()
+	if j.panic.Load() == nil && w.pool.goesOn(w) {
+		j.f(w, i)
+	}
+}
+
+// run does a job and returns when all its calls have. A panic of any of them is raised again here.
+func (p *pool) run(j *job) {
 	p.hot.Store(true)
-	p.job = job
-	p.left.Store(uint32(len(p.workers) - 1))
+	j.left.Store(uint32(j.n))
+	p.job.Store(j)
 	p.epoch.Add(1)
 	p.sleep.wake(&p.epoch)
 	p.workers[0].home.attract()
-	p.workers[0].run()
-	p.join()
-	p.job = nil
-	if v := p.panic.Swap(nil); v != nil {
+	p.workers[0].work(j)
+	p.join(&j.left)
+	p.job.Store(nil)
+	if v := j.panic.Load(); v != nil {
 		panic(v.value)
 	}
 }
 
-// join waits for the workers.
-func (p *pool) join() {
+// join waits until a counter is zero.
+func (p *pool) join(counter *atomic.Uint32) {
 	for {
-		left := p.left.Load()
+		left := counter.Load()
 		if left == 0 {
 			return
 		}
-		spin(&p.left, left, spinHot)
-		if p.left.Load() == left {
+		spin(counter, left, spinHot)
+		if counter.Load() == left {
 			runtime.Gosched() // where GOMAXPROCS is 1, a worker needs the processor
-			p.joined.wait(&p.left, left)
+			p.joined.wait(counter, left)
 		}
 	}
+}
+
+// all runs f once on every worker.
+func (p *pool) all(f func(*worker)) {
+	if len(p.workers) == 1 {
+		f(p.workers[0])
+		return
+	}
+	p.run(&job{f: func(w *worker, _ int) { f(w) }, n: int64(len(p.workers)), each: true})
 }
 
 // tasks runs f for 0 to n-1, each on whichever worker comes first.
@@ -183,16 +222,7 @@ func (p *pool) tasks(n int, f func(w *worker, i int)) {
 		}
 		return
 	}
-	p.next.Store(0)
-	p.all(func(w *worker) {
-		for p.goesOn(w) {
-			i := int(p.next.Add(1)) - 1
-			if i >= n {
-				return
-			}
-			f(w, i)
-		}
-	})
+	p.run(&job{f: f, n: int64(n)})
 }
 
 // askEvery is how often a pass looks whether it is still wanted.
@@ -220,10 +250,9 @@ func (p *pool) close() {
 	if p.stop.Swap(true) {
 		return
 	}
-	p.left.Store(uint32(len(p.workers) - 1))
 	p.epoch.Add(1)
 	p.sleep.wake(&p.epoch)
-	p.join()
+	p.join(&p.alive)
 	for _, w := range p.workers {
 		for _, b := range []*buffer{&w.own, &w.a, &w.c, &w.row, &w.panel, &w.keys, &w.values, &w.scores} {
 			b.free(p.scratch)

@@ -59,6 +59,31 @@ func TestPanicOfAWorkerReachesTheCaller(t *testing.T) {
 	}
 }
 
+// A thread that another process keeps from its core holds nobody up, as long as it has not begun.
+func TestNobodyWaitsForAThreadThatDoesNotCome(t *testing.T) {
+	p := &pool{scratch: new(atomic.Int64)}
+	p.sleep.init()
+	p.joined.init()
+	p.workers = []*worker{{pool: p}, {id: 1, pool: p}} // without their threads
+	ran := 0
+	for range 3 {
+		p.tasks(10, func(*worker, int) { ran++ })
+	}
+	if ran != 30 {
+		t.Errorf("%d of 30 tasks ran", ran)
+	}
+	late := &job{f: func(*worker, int) { t.Error("a call too many") }}
+	p.workers[1].work(late) // it finds a job that is over
+	calls := 0
+	each := &job{f: func(*worker, int) { calls++ }, n: 2, each: true}
+	each.left.Store(2)
+	p.workers[1].work(each)
+	p.workers[1].work(each)
+	if calls != 1 {
+		t.Errorf("a worker that saw a job twice made %d calls", calls)
+	}
+}
+
 func TestOneProcessorIsEnough(t *testing.T) {
 	p := testPool(t, 3)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"remote-client-server/runtime"
@@ -94,7 +95,7 @@ func int32s(p unsafe.Pointer, n int) []int32 { return unsafe.Slice((*int32)(p), 
 func (t *sampling) row(w *worker, i, slot int) {
 	raw, ints := floats(t.logits.row(i), t.vocab), int32s(t.ints.row(slot), runtime.NumInts)
 	id := -1
-	top, ok := largest(raw)
+	top, ok := t.lv.argmax(w, raw)
 	if ok {
 		id = t.choose(w, raw, top, slot)
 	}
@@ -119,17 +120,36 @@ func (t *sampling) row(w *worker, i, slot int) {
 	}
 }
 
-// largest is the first of the largest logits; ok is false where one is NaN or +Inf.
-func largest(z []float32) (id int, ok bool) {
-	top := float32(math.Inf(-1))
-	for i, v := range z {
-		if v > top {
-			id, top = i, v
-		} else if v != v {
+// searchChunk is how many logits are compared before the largest's place is looked for.
+const searchChunk = 2048
+
+// argmax is the first of the largest logits; ok is false where one is NaN or +Inf.
+func (lv *level) argmax(w *worker, z []float32) (id int, ok bool) {
+	inf := float32(math.Inf(1))
+	out := floats(w.tail, 64)[32:]
+	tops, bits := out[:lv.lanes], unsafe.Slice((*uint32)(unsafe.Pointer(&out[16])), lv.lanes)
+	top, from, whole := -inf, 0, len(z)&^15
+	for i := 0; i < whole; i += searchChunk {
+		lv.largest(unsafe.Pointer(&out[0]), unsafe.Pointer(&z[i]), min(searchChunk, whole-i))
+		if slices.Max(bits) > math.Float32bits(inf) {
 			return 0, false
 		}
+		if v := slices.Max(tops); v > top {
+			top, from = v, i
+		}
 	}
-	return id, top <= math.MaxFloat32
+	for i := whole; i < len(z); i++ {
+		if z[i] != z[i] {
+			return 0, false
+		}
+		if z[i] > top {
+			top, from = z[i], i
+		}
+	}
+	for z[from] != top {
+		from++
+	}
+	return from, top < inf
 }
 
 // logSum is ln Σ e^z.
@@ -191,7 +211,10 @@ func (t *sampling) choose(w *worker, raw []float32, top, slot int) int {
 	}
 	if early || ints[runtime.IntFlags] != 0 {
 		t.process(z, slot, early)
-		top, _ = largest(z)
+		var ok bool
+		if top, ok = t.lv.argmax(w, z); !ok {
+			return -1
+		}
 	}
 	if math.IsInf(float64(z[top]), -1) {
 		return -1
@@ -199,35 +222,17 @@ func (t *sampling) choose(w *worker, raw []float32, top, slot int) int {
 	if most := z[top] / temperature; temperature == 0 || math.IsInf(float64(most), 0) {
 		return top
 	}
-	for i := range z {
+	whole := len(z) &^ 15
+	t.lv.divide(unsafe.Pointer(&z[0]), unsafe.Pointer(&z[0]), whole, temperature)
+	for i := whole; i < len(z); i++ {
 		z[i] /= temperature
 	}
-	most := z[top]
-	p, _ := t.weights(w, z, most)
-	low := float32(math.Inf(-1))
-	if m := params[runtime.ParamMinP]; m > 0 {
-		low = atLeast(float64(most) + math.Log(float64(m)))
-	}
-	c := cutter{z: z, bins: (*[cutBins]float64)(w.need(&w.row, "bins", cutBins*8))}
-	c.entries = unsafe.Slice((*entry)(w.need(&w.scores, "entries", t.vocab*int(unsafe.Sizeof(entry{})))), t.vocab)
-	if k := int(ints[runtime.IntTopK]); k > 0 && k < t.vocab {
-		low = c.cut(low, float64(k))
-	}
-	if share := params[runtime.ParamTopP]; share < 1 {
-		c.p = p
-		low = c.cut(low, float64(share)*c.weight(low))
-	}
+	d := draw{lv: t.lv, w: w, z: z, most: z[top]}
+	var sum float64
+	d.p, sum = t.weights(w, z, d.most)
 	seed := uint64(uint32(ints[runtime.IntSeedLow])) | uint64(uint32(ints[runtime.IntSeedHigh]))<<32
-	return race(z, p, low, most, seed, uint32(ints[runtime.IntStep]))
-}
-
-// atLeast is the least float32 that is not below x.
-func atLeast(x float64) float32 {
-	f := float32(x)
-	if float64(f) < x {
-		f = math.Nextafter32(f, float32(math.Inf(1)))
-	}
-	return f
+	d.keep(params[runtime.ParamMinP], int(ints[runtime.IntTopK]), params[runtime.ParamTopP], sum)
+	return d.race(seed, uint32(ints[runtime.IntStep]))
 }
 
 // process excludes, biases and penalises: points 2 and 3.
@@ -275,41 +280,4 @@ func (t *sampling) process(z []float32, slot int, early bool) {
 			}
 		}
 	}
-}
-
-// uniform is runtime.Uniform of a word of Philox.
-func uniform(word uint32) float32 { return min((float32(word)+0.5)*0x1p-32, 1-0x1p-24) }
-
-// race is the token of z >= low with the largest z - ln E(id), p being e^(z-most).
-func race(z, p []float32, low, most float32, seed uint64, step uint32) int {
-	// E(id) >= u, so that a token wins only if u·bound < p, where bound is e^(best-most). The largest z takes part, and no E
-	// is above 24·ln 2.
-	const least = 0x1p-33 // of u
-	const slack = 1.0001  // for the rounding of p
-	bound := float32(1 / (24 * math.Ln2) / slack)
-	best, winner := math.Inf(-1), -1
-	key := [2]uint32{uint32(seed), uint32(seed >> 32)}
-	for i := 0; i < len(z); i += 4 {
-		n := min(4, len(z)-i)
-		group := p[i:][:n]
-		none := true
-		for _, v := range group {
-			none = none && v < bound*least
-		}
-		if none {
-			continue
-		}
-		words := runtime.Philox([4]uint32{uint32(i / 4), step}, key)
-		for j, v := range group {
-			u := uniform(words[j])
-			if z[i+j] < low || u*bound >= v {
-				continue
-			}
-			if x := float64(z[i+j]) - math.Log(-math.Log1p(-float64(u))); x > best {
-				best, winner = x, i+j
-				bound = max(bound, float32(math.Exp(best-float64(most))/slack))
-			}
-		}
-	}
-	return winner
 }

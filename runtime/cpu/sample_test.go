@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"remote-client-server/runtime"
@@ -22,34 +23,52 @@ func TestThresholdsAreThoseOfASortedList(t *testing.T) {
 		sorted := slices.Clone(z)
 		slices.Sort(sorted)
 		slices.Reverse(sorted)
-		c := cutter{z: z, bins: new([cutBins]float64), entries: make([]entry, len(z))}
+		c := cutter{bins: new([cutBins]float64), entries: make([]entry, len(z))}
 		for _, k := range []int{1, 2, len(z)/2 + 1, len(z)} {
 			k = min(k, len(z))
-			if got, want := c.cut(inf, float64(k)), sorted[k-1]; got != want {
+			if got, want := c.of(z, nil, nil).cut(float64(k)), sorted[k-1]; got != want {
 				t.Errorf("%s: the %d-th largest is %v, want %v", name, k, got, want)
 			}
 		}
-		// the same by weights, each exact in float64
-		c.p = make([]float32, len(z))
+		half, odd := make([]float32, len(z)), []int32{}
 		for i := range z {
-			c.p[i] = 0.5
+			half[i] = 0.5
+			if i%2 == 1 {
+				odd = append(odd, int32(i))
+			}
 		}
-		if got, want := c.cut(sorted[len(z)/2], 0.5*float64(len(z)/2)), sorted[max(0, len(z)/2-1)]; got != want {
+		if got, want := c.of(z, half, nil).cut(0.5*float64(len(z)/2)), sorted[max(0, len(z)/2-1)]; got != want {
 			t.Errorf("%s: half of the weight is reached at %v, want %v", name, got, want)
 		}
-		if got := c.cut(inf, 0); got != sorted[0] {
+		if got := c.of(z, half, nil).cut(0); got != sorted[0] {
 			t.Errorf("%s: no weight is reached at %v, want %v", name, got, sorted[0])
 		}
-		if got, want := c.cut(inf, math.Inf(1)), sorted[len(z)-1]; got != want {
+		if got, want := c.of(z, nil, nil).cut(math.Inf(1)), sorted[len(z)-1]; got != want {
 			t.Errorf("%s: what cannot be reached ends at %v, want %v", name, got, want)
+		}
+		if len(odd) > 0 {
+			least := z[1]
+			for _, i := range odd {
+				least = min(least, z[i])
+			}
+			if got := c.of(z, nil, odd).cut(math.Inf(1)); got != least {
+				t.Errorf("%s: the least of those at odd places is %v, want %v", name, got, least)
+			}
 		}
 	}
 }
 
 func TestRacesAreWonAsByTheFormula(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
+	all := levels()
+	var scratch atomic.Int64
+	w := &worker{pool: &pool{scratch: &scratch}}
+	defer w.c.free(&scratch)
 	for trial := range 300 {
 		n := 1 + r.IntN(400)
+		if trial%10 == 0 {
+			n += 9000
+		}
 		z, spread := make([]float32, n), float32(math.Pow(10, r.Float64()*4-2)) // from all alike to one far above
 		for i := range z {
 			z[i] = float32(r.NormFloat64()) * spread
@@ -60,6 +79,12 @@ func TestRacesAreWonAsByTheFormula(t *testing.T) {
 			p[i] = float32(math.Exp(float64(z[i] - most)))
 		}
 		low := most - 10*r.Float32()*spread
+		d := draw{lv: all[trial%len(all)], w: w, z: z, p: p, most: most, low: low}
+		for i, v := range z {
+			if v >= low {
+				d.ids = append(d.ids, int32(i))
+			}
+		}
 		seed, step := r.Uint64(), r.Uint32()
 		want, best := -1, math.Inf(-1)
 		for i, v := range z {
@@ -68,8 +93,65 @@ func TestRacesAreWonAsByTheFormula(t *testing.T) {
 				want, best = i, x
 			}
 		}
-		if got := race(z, p, low, most, seed, step); got != want {
+		if got := d.race(seed, step); got != want {
 			t.Fatalf("trial %d of %d words: %d wins, want %d", trial, n, got, want)
+		}
+	}
+}
+
+// What a request cannot hold, because it is checked before, does no harm either.
+func TestParametersOutOfRange(t *testing.T) {
+	b, err := New(Options{Threads: 1, Poison: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const vocab = 300
+	arena, err := b.NewArena("test", runtime.SamplingBytes(1, 1, vocab, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arena.Close()
+	p := runtime.NewSampling(arena, 1, 1, vocab, 3)
+	z := tensor(b, 1, vocab, random(rand.New(rand.NewPCG(1, 1)), vocab))
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, v := range []float32{nan, inf, -inf, -1, 0, 1e-45, 3e38} {
+		for name, slot := range map[string]runtime.Slot{
+			"temperature": {Temperature: v, TopP: 0.5, TopK: 9}, "top_p": {Temperature: 1, TopP: v}, "min_p": {Temperature: 1, TopP: 0.5, MinP: v},
+			"repetition": {Temperature: 1, TopP: 0.9, Repetition: v, Frequency: v, Presence: v, PenaltiesOn: true, Top: 1 << 30, TopK: -5, MinTokens: -1},
+		} {
+			slot.Ends = []int32{vocab, -7}
+			p.Set(b, 0, slot)
+			b.Sample(z, nil, p)
+			id := make([]int32, 1)
+			if err := b.Download(id, p.IDs); err != nil {
+				t.Fatal(err)
+			}
+			if id[0] < -1 || id[0] >= vocab {
+				t.Errorf("%s %v: token %d", name, v, id[0])
+			}
+		}
+	}
+}
+
+func TestUniformNumbersOfManyAtOnce(t *testing.T) {
+	const blocks = 5
+	for _, lv := range levels() {
+		dst, u := outside(t, 2*blocks*4*lv.lanes)
+		memory, _ := outside(t, 64)
+		state := (*uniformState)(memory)
+		*state = uniformState{step: 0xfedcba98, seed: [2]uint32{0x89abcdef, 0x01234567}}
+		for i := range state.counters {
+			state.counters[i] = uint32(i)
+		}
+		lv.uniforms(dst, memory, blocks)
+		lv.uniforms(at(dst, blocks*4*lv.lanes), memory, blocks)
+		for i, v := range u {
+			block, word, lane := i/(4*lv.lanes), i%(4*lv.lanes)/lv.lanes, i%lv.lanes
+			id := uint32(4*(block*lv.lanes+lane) + word)
+			if want := runtime.Uniform(0x0123456789abcdef, 0xfedcba98, id); v != want {
+				t.Fatalf("%s: id %d has %v, want %v", lv.name, id, v, want)
+			}
 		}
 	}
 }

@@ -171,6 +171,7 @@ func cachedAttention(t *testing.T, c Config) {
 		}
 	}
 	t.Run("tables that do not fit panic", func(t *testing.T) { cacheErrors(t, c) })
+	t.Run("a block that held NaNs", func(t *testing.T) { dirtyBlocks(t, c) })
 	t.Run("a copied block", func(t *testing.T) { copiedBlocks(t, c) })
 }
 
@@ -264,6 +265,35 @@ func copiedBlocks(t *testing.T, c Config) {
 		run(1, 1, layer, other)
 		sameBits(t, fmt.Sprintf("layer %d, the first sequence again", layer), run(0, 1, layer, next), want)
 		sameBits(t, fmt.Sprintf("layer %d, its copy", layer), run(1, 1, layer, next), want)
+	}
+}
+
+// dirtyBlocks: what an earlier sequence left in a block is not seen by the next, not even by way of a weight of zero.
+func dirtyBlocks(t *testing.T, c Config) {
+	for _, dtype := range c.DTypes {
+		w := newTwins(t, c, dtype)
+		rows := 2 * w.fast.Props().CacheBlock
+		p := newPaged(t, w.fast, runtime.CacheSpec{Layers: 1, KVHeads: 1, Dim: 24, Type: w.precision.Cache}, 2, rows)
+		run := func(seq, n int, v []float32) []float32 {
+			m := w.fast.Mark()
+			defer w.fast.Release(m)
+			p.past[seq] = 0
+			s := p.pack([]int{seq}, []int{n})
+			q, k, val := p.upload(n, 72, v).Split(24, 24, 24)
+			a := &runtime.Attn{Heads: 1, KVHeads: 1, Dim: 24, Scale: 0.25, Causal: true, Keys: w.precision.Cache}
+			return download(t, w.fast, w.fast.Attention(q, k, val, s, a))
+		}
+		nan := w.floats(rows*72, 1)
+		for i := range nan {
+			nan[i] = float32(math.NaN())
+		}
+		for _, n := range []int{1, 2, 3, 5, 17, rows/2 + 1} {
+			v := w.floats(n*72, 1)
+			want := run(1, n, v)
+			run(0, rows, nan)
+			sameBits(t, fmt.Sprintf("%s, %d rows", dtype, n), run(0, n, v), want)
+		}
+		p.close(t)
 	}
 }
 

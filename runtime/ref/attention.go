@@ -81,9 +81,9 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 					if !visible(i, j, a) {
 						continue
 					}
-					dot := 0.0
+					dot, kj := 0.0, keys[j][g*a.Dim:][:len(qi)]
 					for c, x := range qi {
-						dot += x * keys[j][g*a.Dim+c]
+						dot += x * kj[c]
 					}
 					dot *= float64(a.Scale)
 					if c := float64(a.Cap); c != 0 {
@@ -96,9 +96,11 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 					scores[j] = dot
 				}
 				softmax(scores)
+				yi := y[first+row][h*a.Dim:][:a.Dim]
 				for j, p := range scores {
-					for c := range a.Dim {
-						y[first+row][h*a.Dim+c] += p * values[j][g*a.Dim+c]
+					vj := values[j][g*a.Dim:][:len(yi)]
+					for c := range yi {
+						yi[c] += p * vj[c]
 					}
 				}
 			}

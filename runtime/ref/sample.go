@@ -47,7 +47,7 @@ func (b *Backend) sampleRow(z []float32, i, slot int, p *runtime.Sampling) {
 	step := ints[runtime.IntStep]
 	id := -1
 	raw := slices.Clone(z)
-	if !slices.ContainsFunc(z, func(v float32) bool { return v != v || math.IsInf(float64(v), 1) }) {
+	if finite(z) {
 		inf := float32(math.Inf(-1))
 		if step < ints[runtime.IntMinTokens] {
 			for _, end := range b.ints("Sample", of(p.Ends)) {
@@ -97,8 +97,16 @@ func (b *Backend) sampleRow(z []float32, i, slot int, p *runtime.Sampling) {
 	b.report(raw, id, min(ints[runtime.IntTop], p.Top), i, p)
 }
 
+// finite says whether logits are numbers or -Inf.
+func finite(z []float32) bool {
+	return !slices.ContainsFunc(z, func(v float32) bool { return v != v || math.IsInf(float64(v), 1) })
+}
+
 // choose is points 4 and 5 of Sampling.
 func choose(z []float32, params []float64, ints []int) int {
+	if !finite(z) {
+		return -1
+	}
 	best := slices.Index(z, slices.Max(z))
 	if math.IsInf(float64(z[best]), -1) {
 		return -1

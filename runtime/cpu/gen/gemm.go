@@ -64,6 +64,8 @@ func x86Gemm(a *assembler, kind string, mr, nv, width int) {
 	if kind == "dot" {
 		slice *= 2
 	}
+	// Few rows go as fast as memory: the processor's own prefetching has it, and asking for more is in its way.
+	ahead := mr > 3
 	multiply := func(off int) {
 		for r := range mr {
 			t := t0 + r%2
@@ -85,7 +87,7 @@ func x86Gemm(a *assembler, kind string, mr, nv, width int) {
 	a.repeat(kc, func() {
 		for u := range steps {
 			// The slice behind this one is the next to be read: ask for it while this one is multiplied.
-			for off := 0; off < panel; off += 64 {
+			for off := 0; off < panel && ahead; off += 64 {
 				a.p("PREFETCHT1 %d(%s)", slice+u*panel+off, B)
 			}
 			switch kind {

@@ -38,6 +38,7 @@ func files() map[string][]byte {
 		gemmKernels(a)
 		quantKernels(a)
 		vectorKernels(a)
+		searchKernels(a)
 		peakKernels(a)
 		out[isa.file()] = []byte(generated + "#include \"textflag.h\"\n\n" + a.constants() + a.text.String())
 		arch := i / 2

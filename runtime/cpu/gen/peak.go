@@ -84,7 +84,7 @@ func (a *assembler) tables(isa string) string {
 	for _, role := range []string{"act", "gate"} {
 		fmt.Fprintf(&t, "\t\t%s: [8]actKernel{%s},\n", role, strings.Join(a.names[role], ", "))
 	}
-	for _, role := range []string{"addBias", "add", "scale", "scaleRows", "cap", "sum", "squares", "affine", "softmax", "softmaxBF16", "rotate",
+	for _, role := range []string{"addBias", "add", "scale", "scaleRows", "cap", "sum", "squares", "affine", "softmax", "softmaxBF16", "rotate", "largest", "classes", "divide", "uniforms", "prefetch",
 		"transpose", "dequantize8", "dequantize4", "quantizeRow", "roundBF16", "pairRows", "peakFMA", "peakBF16", "peakVNNI", "read"} {
 		if names := a.names[role]; names != nil {
 			fmt.Fprintf(&t, "\t\t%s: %s,\n", role, names[0])

@@ -7,6 +7,9 @@ import "fmt"
 //	q8: 8 x 64 bytes (16 columns x 4 consecutive k, each q+128), then 16 float16 scales: 544 bytes
 //	q4: 4 x 64 bytes (low nibbles k quad j, high ones quad j+4, each q+8), then the scales: 288 bytes
 
+// aheadQuant is how many bytes ahead weights are asked for.
+const aheadQuant = 8192
+
 func quantKernels(a *assembler) {
 	for _, bits := range []int{8, 4} {
 		dequantize(a, bits)
@@ -41,6 +44,10 @@ func vnniGemm(a *assembler, bits, mr int) {
 	split := mr <= 3 // few rows: two chains of the integer sum, which stay exact
 	scaleAt := map[int]int{8: 512, 4: 256}[bits]
 	a.repeat(blocks, func() {
+		// Few rows go as fast as memory by themselves; with more, too few blocks are in flight for that.
+		for off := 0; off < scaleAt+32 && mr > 3; off += 64 {
+			a.p("PREFETCHT1 %d(%s)", aheadQuant+off, w)
+		}
 		for r := range mr {
 			a.p("VPBROADCASTD %d(%s), Z%d", r*4, corr, 12+r)
 			if split {

@@ -136,6 +136,91 @@ func (a *assembler) op(op string, d, x int, y any) {
 	}
 }
 
+// and is d = x AND y, bit by bit.
+func (a *assembler) and(d, x, y int) {
+	switch a.isa {
+	case avx512:
+		a.p("VPANDD Z%d, Z%d, Z%d", y, x, d)
+	case avx2:
+		a.p("VPAND Y%d, Y%d, Y%d", y, x, d)
+	case neon:
+		a.p("VAND V%d.B16, V%d.B16, V%d.B16", y, x, d)
+	}
+}
+
+// xor is d = x XOR y.
+func (a *assembler) xor(d, x, y int) {
+	switch a.isa {
+	case avx512:
+		a.p("VPXORD Z%d, Z%d, Z%d", y, x, d)
+	case avx2:
+		a.p("VPXOR Y%d, Y%d, Y%d", y, x, d)
+	case neon:
+		a.p("VEOR V%d.B16, V%d.B16, V%d.B16", y, x, d)
+	}
+}
+
+// addInt is d = x + y of integers.
+func (a *assembler) addInt(d, x int, y any) {
+	if a.isa.x86() {
+		a.x86op("VPADDD", y, x, d)
+	} else {
+		a.word(0x4ea08400, "ADD", d, x, a.operand(y))
+	}
+}
+
+// multiplyWide is the high and the low half of x·c, unsigned; AVX-512 wants odd lanes in K1.
+func (a *assembler) multiplyWide(high, low, x int, c I) {
+	if a.isa == neon {
+		m := a.keep(c)
+		a.word(0x2ea0c000, "UMULL", high, x, m)
+		a.word(0x6ea0c000, "UMULL2", x, x, m)
+		a.word(0x4e801800, "UZP1", low, high, x)
+		a.word(0x4e805800, "UZP2", high, high, x)
+		return
+	}
+	// the products of even lanes are in high, those of odd ones in x
+	a.x86op("VPMULUDQ", c, x, high)
+	a.p("VPSRLQ $32, %s, %s", a.v(x), a.v(x))
+	a.x86op("VPMULUDQ", c, x, x)
+	a.p("VPSLLQ $32, %s, %s", a.v(x), a.v(low))
+	if a.isa == avx512 {
+		a.p("VPBLENDMD Z%d, Z%d, K1, Z%d", low, high, low)
+		a.p("VPSRLQ $32, Z%d, Z%d", high, high)
+		a.p("VPBLENDMD Z%d, Z%d, K1, Z%d", x, high, high)
+	} else {
+		a.p("VPBLENDD $0xaa, Y%d, Y%d, Y%d", low, high, low)
+		a.p("VPSRLQ $32, Y%d, Y%d", high, high)
+		a.p("VPBLENDD $0xaa, Y%d, Y%d, Y%d", x, high, high)
+	}
+}
+
+// fromUnsigned is d = s as float32; t is overwritten.
+func (a *assembler) fromUnsigned(d, s, t int) {
+	switch a.isa {
+	case avx512:
+		a.p("VCVTUDQ2PS Z%d, Z%d", s, d)
+	case avx2: // both halves are exact, and their sum is rounded once
+		a.p("VPSRLD $16, Y%d, Y%d", s, t)
+		a.p("VPSLLD $16, Y%d, Y%d", s, d)
+		a.p("VPSRLD $16, Y%d, Y%d", d, d)
+		a.p("VCVTDQ2PS Y%d, Y%d", t, t)
+		a.p("VCVTDQ2PS Y%d, Y%d", d, d)
+		a.fma(d, t, K(65536))
+	case neon:
+		a.word2(0x6e21d800, "UCVTF", d, s)
+	}
+}
+
+// maxUnsigned is d = max(x, y) of unsigned integers.
+func (a *assembler) maxUnsigned(d, x, y int) {
+	if a.isa.x86() {
+		a.p("VPMAXUD %s, %s, %s", a.v(y), a.v(x), a.v(d))
+	} else {
+		a.word(0x6ea06400, "UMAX", d, x, y)
+	}
+}
+
 // fma is d += x·y, fnma d -= x·y, both rounded once.
 func (a *assembler) fma(d, x int, y any) {
 	if a.isa.x86() {
