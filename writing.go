@@ -19,17 +19,14 @@ import (
 )
 
 // writing is the workshop of type text.
-type writing struct {
-	*text.Model
-	read float64 // bytes a second that the device reads at most, once that was measured
-}
+type writing struct{ *text.Model }
 
 func loadWriting(c *config, d *device) (workshop, error) {
 	m, err := c.loadText(d, c.builtin)
 	if err != nil {
 		return nil, err
 	}
-	return &writing{Model: m}, nil
+	return &writing{m}, nil
 }
 
 func (c *config) loadText(d *device, own bool) (*text.Model, error) {
