@@ -55,9 +55,9 @@ race: # the race detector needs a C compiler, which tools may just have installe
 	elif [ -n "$(CI)" ]; then echo "no C compiler: the race detector cannot run"; exit 1; \
 	else echo "no C compiler: the tests run WITHOUT the race detector"; go test $(PACKAGES); fi
 
-emulated: # the GPU's code, executed on the CPU: kernels, their mutants, the op set and every embedder
+emulated: # the GPU's code, executed on the CPU: kernels, their mutants, the op set and every model; and what takes too long under the race detector
 	go test -timeout 15m ./kernels/... ./runtime/gpu
-	go test -timeout 15m -run 'Emulated' ./models/embed
+	go test -timeout 15m -run 'Emulated|Family|Fault46' ./models/embed
 	go test -timeout 15m -run 'Emulated|Family' ./models/text
 
 ptx: ## compile the kernels again: PTX, cubins and the table in kernels/README.md; byte for byte what is committed

@@ -84,6 +84,9 @@ func keysOf(m map[string]int64) []string {
 // TestFault46_InTheMiddleOfABatch: where memory runs out the batch is tried once more in two halves; where that is not
 // enough, its requests fail, and the next one is served.
 func TestFault46_InTheMiddleOfABatch(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the emulator takes a minute under the race detector: `make emulated` runs it without")
+	}
 	refusals, asked := 0, 0
 	b := emulated(t, "sm_80", func(call string) error {
 		if call != "cuMemAlloc_v2" || refusals == 0 {

@@ -125,12 +125,19 @@ func everyRepositoryOn(t *testing.T, dtype string, p parity, backend func(t *tes
 }
 
 func TestEveryFamilyMatchesItsReference(t *testing.T) {
+	if raceEnabled {
+		t.Skip("float64 takes a minute under the race detector, on one goroutine: `make emulated` runs it without")
+	}
 	everyRepository(t, ref.New(), "", exact)
 }
 
 // Every level of the CPU backend, in float32 and in its 16-bit and quantised forms.
 func TestEveryFamilyOnTheCPU(t *testing.T) {
-	for _, level := range cpu.Levels() {
+	levels := cpu.Levels()
+	if raceEnabled { // the others take long then, and run without the detector
+		levels = levels[:1]
+	}
+	for _, level := range levels {
 		for dtype, p := range map[string]parity{"float32": exact, "bfloat16": {0.15, 0.999}, "float16": {0.03, 0.9999}, "q8": {0.25, 0.99}} {
 			t.Run(level+", "+dtype, func(t *testing.T) {
 				b, err := cpu.New(cpu.Options{Threads: 2, Level: level, Poison: true})
