@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"remote-client-server/runtime"
 	"remote-client-server/runtime/queue"
 )
 
@@ -223,5 +224,49 @@ func TestAGoneClientFreesItsPlace(t *testing.T) {
 		if s := m.Stats(); s.Writing == 0 && s.Filling == 0 && s.BlocksUsed > 0 {
 			t.Fatalf("nothing runs, and %d blocks are held", s.BlocksUsed)
 		}
+	}
+}
+
+// late is the CPU in the manner of a GPU: steps are recorded for some numbers of rows, run behind the host's back, and give
+// a row other bits than a prompt does.
+type late struct{ runtime.Backend }
+
+func (b late) Props() runtime.Props {
+	p := b.Backend.Props()
+	p.Buckets, p.Behind, p.OnePhase = []int{1, 2, 4, 16}, true, false
+	return p
+}
+
+// TestADeviceThatWorksBehindTheHost gives the same answers: with spare rows in its steps, tokens seen a step late, and
+// lost tokens computed again one by one.
+func TestADeviceThatWorksBehindTheHost(t *testing.T) {
+	for _, name := range []string{"llama", "phi3", "llama-dynamic"} {
+		t.Run(name, func(t *testing.T) {
+			plain := open(t, newCPU(t, ""), name, LoadOptions{})
+			prompts, options := mixed(plain.info.VocabSize)
+			for i := range options { // and one that ends by itself
+				options[i].IgnoreEnd = i != 3
+			}
+			q := serve(t, plain)
+			var want []answer
+			for i := range prompts {
+				want = append(want, ask(t, plain, q, prompts[i], options[i]))
+			}
+			row := int64(2*plain.net.layers*plain.net.kvHeads*plain.net.dim) * 4
+			for what, o := range map[string]LoadOptions{"with room": {}, "with little memory": {CacheBytes: row * 32 * 9, MaxTokens: 250}} {
+				m := open(t, late{newCPU(t, "")}, name, o)
+				q := serve(t, m)
+				var jobs []*queue.Job
+				for i := range prompts {
+					jobs = append(jobs, submit(t, m, q, prompts[i], options[i]))
+				}
+				for i, j := range jobs {
+					same(t, fmt.Sprintf("%s: %d tokens", what, len(prompts[i])), collect(t, j)[0], want[i])
+				}
+				if s := m.Stats(); o.MaxTokens > 0 && s.Preemptions == 0 {
+					t.Error("nothing gave way: the test shows nothing")
+				}
+			}
+		})
 	}
 }
