@@ -138,7 +138,7 @@ func (a *writing) useTools(q *chatRequest) error {
 	}
 	a.format = a.m.Calls()
 	if !a.format.Supported() {
-		return bad("tools", "this model's chat template knows no tools")
+		return bad("tools", "this model's chat template defines no way to call tools that is known here")
 	}
 	if q.grammar != nil {
 		if q.choice == "required" {
