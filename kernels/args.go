@@ -27,14 +27,14 @@ type Gemm struct {
 	_             uint32
 }
 
-// Norm is y = n(x + r) for each row. r is 0 or of x's type; y may be x.
+// Norm is y = n(x + r) for each row, or y += it where Add is 1. r is 0 or of x's type; y may be x.
 type Norm struct {
 	X, R, Y, W, B cuda.Ptr // W, B float32 [width], or 0 for ones and zeros
 	Rows, Width   int32
 	LDX, LDR, LDY int32
 	Kind          int32 // runtime.NormKind
 	Eps           float32
-	_             uint32
+	Add           uint32
 }
 
 // NoNorm is the Kind of Embed and Rotate that leaves the norm out.
@@ -107,16 +107,68 @@ type Convert struct {
 // [sequences+1]; bias float32 [heads, 2·reach+1] or 0, its column reach+clamp(j-i, -reach, reach). With a window, key j
 // counts for query i where |i-j| <= window, or, causal, where i-window < j <= i. In the builds for one head size, rows of
 // q, k and v begin on 16 bytes.
+//
+// The paged_ and decode_ kernels take keys and values from one layer of a cache [blocks, kvheads, 64, LDK]: K and V are
+// its keys and values, Past int32 [sequences] the rows of each sequence in front of those of q, Table int32 [sequences,
+// Columns] with rows LDT apart its blocks. The sequence has Past and its own rows as keys; the queries come last among
+// them. What lies in no block in [0, Blocks) reads as zeros.
+//
+// The decode_ kernels cut a row's keys into splits of 256, counted from the sequence's first. Parts and Done are where the
+// splits of a row meet: float32 [rows, heads, Splits, dim] and behind them as many pairs, and a zero for each of Counters.
+// First is the row of the launch's first block.
 type Attention struct {
-	Q, K, V, Y, Cum, Bias cuda.Ptr
-	Rows, Sequences       int32
-	Heads, KVHeads, Dim   int32
-	LDQ, LDK, LDV, LDY    int32
-	Window, Causal, Reach int32
-	Scale, Cap            float32 // Cap 0: none
+	Q, K, V, Y, Cum, Bias    cuda.Ptr
+	Table, Past, Parts, Done cuda.Ptr
+	Rows, Sequences          int32
+	Heads, KVHeads, Dim      int32
+	LDQ, LDK, LDV, LDY       int32
+	Window, Causal, Reach    int32
+	Scale, Cap               float32 // Cap 0: none
+	LDT, Columns, Blocks     int32
+	First, Splits            int32
+	_                        uint32
+}
+
+// Append is a norm over each head's channels of q and k, where there is one, their rotary position embedding as in Rotate,
+// and the way of k and v into a layer of a cache: Keys and Values [blocks, kvheads, 64, Pitch], row Past+i of a sequence in
+// the block that Table names in column (Past+i)/64. A row of a block outside [0, Blocks) is not written. q goes to y, or
+// nowhere where Y is 0.
+type Append struct {
+	Q, K, V                 cuda.Ptr
+	Y, Keys, Values         cuda.Ptr
+	Angles, QW, QB, KW, KB  cuda.Ptr
+	Cum, Table, Past        cuda.Ptr
+	Rows, Sequences         int32
+	Heads, KVHeads, Dim     int32
+	Pitch                   int32
+	LDQ, LDK, LDV, LDY, LDA int32
+	LDT, Columns, Blocks    int32
+	Half, Interleaved       int32
+	QKind, KKind            int32 // runtime.NormKind or NoNorm
+	QEps, KEps              float32
+}
+
+// Sample chooses tokens for the rows of Logits float32 [N, Vocab] as runtime.Sampling says; its tensors are those of the same
+// names, without gaps between their rows. Work is float32 [N, LDWork], LDWork a multiple of 4 and Work on 16 bytes. Pos and
+// Past are int32 [N], or 0. A row whose slot is not in [0, Slots) is left alone.
+type Sample struct {
+	Logits, Work                           cuda.Ptr
+	Params, Ints, Ends, Counts, Bias, Mask cuda.Ptr
+	Rows, IDs, Tokens, Logprobs            cuda.Ptr
+	Pos, Past                              cuda.Ptr
+	N, Slots, Vocab, Top                   int32
+	LD, LDWork                             int32
+}
+
+// CopyBlocks copies N blocks of a cache, From[i] to To[i], int32, none of which is both. A block is Part bytes, a multiple
+// of 16, in each of Parts arrays of blocks, which are Apart bytes apart.
+type CopyBlocks struct {
+	Cache, From, To cuda.Ptr
+	Part, Apart     uint64
+	N, Parts        int32
 }
 
 // Bytes are the bytes of a struct as a kernel's parameter.
-func Bytes[T Gemm | Norm | Embed | Gather | Pool | Angles | Rotate | Convert | Attention](a *T) []byte {
+func Bytes[T Gemm | Norm | Embed | Gather | Pool | Angles | Rotate | Convert | Attention | Append | Sample | CopyBlocks](a *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(a)), unsafe.Sizeof(*a))
 }

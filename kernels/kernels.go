@@ -33,7 +33,7 @@ const (
 )
 
 // table is all kernels, by module.
-var table = [][]Kernel{gemmKernels, attentionKernels, rowKernels}
+var table = [][]Kernel{gemmKernels, attentionKernels, rowKernels, sampleKernels}
 
 // All is the launch table.
 func All() []*Kernel {

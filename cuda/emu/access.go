@@ -131,7 +131,7 @@ func (d *decoder) access(store bool) {
 		op.wide = false
 	}
 	if data.kind != argVec && store {
-		d.source(data, map[bool]bank{false: bank32, true: bank64}[op.wide], class == 'f' || class == 'b', max(n, 32), &in.vec[0])
+		d.source(data, map[bool]bank{false: bank32, true: bank64}[op.wide], class == 'f' || class == 'b' && data.float != 0, max(n, 32), &in.vec[0])
 	} else {
 		d.vec(data, map[bool]bank{false: bank32, true: bank64}[op.wide], !store, in.vec)
 	}

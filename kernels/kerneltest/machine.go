@@ -24,7 +24,7 @@ type Case struct {
 }
 
 // Cases are those of the whole launch table.
-func Cases() []Case { return slices.Concat(gemmCases(), attentionCases(), rowCases()) }
+func Cases() []Case { return slices.Concat(gemmCases(), attentionCases(), rowCases(), sampleCases()) }
 
 // Machine is a device with one build of the kernels.
 type Machine struct {

@@ -124,6 +124,7 @@ type norm struct {
 	off      byte // one of x, r, y, w and b that alone lies on no vector's boundary; 0 for none
 	residual bool
 	over     bool    // y is x
+	add      bool    // to what y holds
 	mean     float64 // of x, beside a deviation of 1
 	loss     float64 // error allowed beside rounding; 0 is 1e-5
 }
@@ -163,6 +164,9 @@ func (c *norm) launch(m *Machine, k *kernels.Kernel, o *normed, rows int) error 
 	if c.residual {
 		a.R = o.r.Ptr
 	}
+	if c.add {
+		a.Add = 1
+	}
 	return m.Launch(k, a.Grid(k), kernels.Bytes(a))
 }
 
@@ -187,6 +191,11 @@ func (c norm) run(m *Machine, k *kernels.Kernel) error {
 			}
 		}
 		want = append(want, o.n.row(x)...)
+	}
+	if c.add {
+		for i := range want {
+			want[i] += o.y.V[i]
+		}
 	}
 	return m.Close(o.y, want, rounding(t[1], max(c.loss, 1e-5)), 0)
 }
@@ -255,6 +264,9 @@ var normCases = []struct {
 	{"an odd width, but rows on boundaries", norm{rows: 2, width: 61, affine: layer, pad: 3}},
 	{"residual, y over x", norm{rows: 9, width: 768, affine: layer, residual: true, over: true}},
 	{"y over x, odd width", norm{rows: 2, width: 37, affine: rms, over: true}},
+	{"added to y", norm{rows: 3, width: 96, affine: rms, add: true}},
+	{"added to y on no boundary", norm{rows: 2, width: 37, affine: layer, add: true, apart: 1}},
+	{"added to y, a block a row", norm{rows: 2, width: 2052, affine: rms, add: true}},
 	{"rms", norm{rows: 2, width: 768, affine: rms, mean: 2}},
 	{"rms of an eps that counts", norm{rows: 2, width: 64, affine: affine{kind: runtime.RMSNorm, eps: 0.5}}},
 	{"layer norm of an eps that counts", norm{rows: 2, width: 63, affine: affine{kind: runtime.LayerNorm, eps: 0.5}, mean: 3}},

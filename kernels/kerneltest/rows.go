@@ -42,6 +42,12 @@ func rowCases() []Case {
 			for _, c := range angleCases {
 				add(k, c.name, c.run)
 			}
+		case "paged", "decode":
+			all = append(all, pagedCasesOf(k)...)
+		case "append":
+			for _, c := range appendCases {
+				add(k, c.name, c.run)
+			}
 		case "rotate":
 			for _, c := range rotateCases {
 				add(k, c.name, c.run)

@@ -25,7 +25,7 @@ struct Norm {
   int ldx, ldr, ldy;
   int kind;
   float eps;
-  unsigned pad;
+  unsigned add;
 };
 
 struct Embed {
@@ -95,9 +95,58 @@ struct Attention {
   void *y;
   const int *cum;
   const float *bias;
+  const int *table, *past;
+  float *parts;
+  unsigned *done;
   int rows, sequences;
   int heads, kvheads, dim;
   int ldq, ldk, ldv, ldy;
   int window, causal, reach;
   float scale, cap;
+  int ldt, columns, blocks;
+  int first, splits, pad;
+};
+
+struct Append {
+  const void *q, *k, *v;
+  void *y, *keys, *values;
+  const float *angles, *qw, *qb, *kw, *kb;
+  const int *cum, *table, *past;
+  int rows, sequences;
+  int heads, kvheads, dim, pitch;
+  int ldq, ldk, ldv, ldy, lda;
+  int ldt, columns, blocks;
+  int half, interleaved;
+  int qkind, kkind;
+  float qeps, keps;
+};
+
+enum SamplingColumns {
+  PARAM_TEMPERATURE, PARAM_TOP_P, PARAM_MIN_P, PARAM_REPETITION, PARAM_FREQUENCY, PARAM_PRESENCE, NUM_PARAMS = 8,
+  INT_TOP_K = 0, INT_SEED_LOW, INT_SEED_HIGH, INT_STEP, INT_MIN_TOKENS, INT_TOP, INT_FLAGS, NUM_INTS = 8,
+  MAX_ENDS = 32
+};
+enum SamplingFlags { PENALISED = 1, BIASED = 2, MASKED = 4 };
+
+struct Sample {
+  const float *logits;
+  float *work;
+  const float *params;
+  int *ints;
+  const int *ends;
+  int *counts;
+  const float *bias;
+  const int *mask, *rows;
+  int *ids, *tokens;
+  float *logprobs;
+  int *pos, *past;
+  int n, slots, vocab, top;
+  int ld, ldwork;
+};
+
+struct CopyBlocks {
+  void *cache;
+  const int *from, *to;
+  unsigned long long part, apart;
+  int n, parts;
 };

@@ -1,4 +1,4 @@
-// Attention for the head sizes that models have, on tensor cores.
+// Attention for the head sizes that models have, on tensor cores: attention_ over packed rows, paged_ over a cache.
 //
 //   y = softmax(cap·tanh(scale·q·kᵀ/cap) + bias, masked)·v    with a running softmax (FlashAttention-2, Dao 2023)
 //
@@ -8,6 +8,9 @@
 // the values arrive, while it weighs values the next keys do. Weights are powers of 2; without cap and bias the scale is
 // folded into the exponent. Only tiles that a mask's edge crosses are masked, and what no query sees is skipped.
 // Sums are float32; weights are rounded to the type of the values.
+//
+// A row's bits do not depend on which others share its tile: a tile of keys that it does not see changes nothing, as the
+// sums are scaled by exactly 1 where the maximum stays. So a prompt over a cache may be cut anywhere.
 #include "attention.h"
 #include "mma.h"
 
@@ -25,14 +28,14 @@ template <int D> struct Tile {
   static DEVICE u32 turn(u32 row) { return D % 64 == 0 ? row & 7 : D % 32 == 0 ? row >> 1 & 3 : row >> 2 & 1; }
   static DEVICE u32 at(u32 row, u32 chunk) { return row * (D * 2) + ((chunk ^ turn(row)) << 4); }
 
-  // load begins to copy rows from to from+63 of a sequence to s, zeros for those past its end.
-  template <class T> static DEVICE void load(u32 s, const T *m, int ld, int from, int length) {
+  // load begins to copy rows first to first+63 of m to s, zeros for those behind the count that there are.
+  template <class T> static DEVICE void load(u32 s, const T *m, int ld, i64 first, int count) {
     const u32 row = thread() / across, chunk = thread() % across;
-    const T *g = m + (i64)(from + (int)row) * ld + chunk * 8;
+    const T *g = m + (first + (int)row) * ld + chunk * 8;
     s += at(row, chunk);
 #if __CUDA_ARCH__ >= 800
     unroll<KEYS / down>([&](auto r) {
-      const bool valid = from + (int)row + r.v * down < length;
+      const bool valid = (int)row + r.v * down < count;
       unroll<each>([&](auto c) {
         copy_async<r.v * down * D * 2 + c.v * across * 16>(s, valid ? g + c.v * across * 8 : m, valid);
       });
@@ -43,7 +46,7 @@ template <int D> struct Tile {
     UNROLL for (int r = 0; r < KEYS / down; r++) {
       UNROLL for (int c = 0; c < each; c++) {
         v[r][c] = uint4{0, 0, 0, 0};
-        if (from + (int)row + r * down < length) v[r][c] = ::load<uint4>(g + c * across * 8);
+        if ((int)row + r * down < count) v[r][c] = ::load<uint4>(g + c * across * 8);
       }
       g += (i64)down * ld;
     }
@@ -56,26 +59,30 @@ template <int D> struct Tile {
   }
 };
 
-template <class T, int D> DEVICE void attention(const Attention &a) {
+template <class T, int D, bool Paged = false> DEVICE void attention(const Attention &a) {
   using Rows = Tile<D>;
   constexpr int steps = D / 16, groups = KEYS / 8; // of k in q·kᵀ; of 8 keys
   const Span<QUERIES> span(a);
   if (span.empty()) return;
   const u32 l = lane(), w = warp();
   const int head = block_y(), shared_head = head / (a.heads / a.kvheads);
-  const T *q = (const T *)a.q + (i64)span.first * a.ldq + (i64)head * D;
-  const T *k = (const T *)a.k + (i64)span.first * a.ldk + (i64)shared_head * D;
-  const T *v = (const T *)a.v + (i64)span.first * a.ldv + (i64)shared_head * D;
-  const Sight sight(a, span.length);
+  const Pages<Paged> pages(a, span.sequence);
+  const T *q = (const T *)a.q + (i64)(span.first + span.query) * a.ldq + (i64)head * D;
+  const T *k = pages.template head<T>(a.k, span.first, a.ldk, shared_head, D);
+  const T *v = pages.template head<T>(a.v, span.first, a.ldv, shared_head, D);
+  const int total = pages.past + span.length, query0 = pages.past + span.query; // keys; the first query among them
+  const Sight sight(a, total);
   const Score score(a, head);
-  const int last = min(span.query + QUERIES, span.length) - 1; // query
-  const int begin = sight.from(span.query) / KEYS * KEYS, end = sight.to(last);
+  const int last = min(query0 + QUERIES, total) - 1; // query
+  const int begin = sight.from(query0) / KEYS * KEYS, end = sight.to(last);
   const u32 keys = shared_address(dynamic_shared), values = keys + Rows::bytes;
+  i64 tile = pages.row(begin);
+  const auto fetch = [&](u32 s, const T *m, int ld, int key) { Rows::load(s, m, ld, tile, tile < 0 ? 0 : total - key); };
 
   // The queries pass through the place of the values.
-  Rows::load(values, q, a.ldq, span.query, span.length);
+  Rows::load(values, q, a.ldq, 0, span.length - span.query);
   commit_copies();
-  Rows::load(keys, k, a.ldk, begin, span.length);
+  fetch(keys, k, a.ldk, begin);
   commit_copies();
   wait_copies<1>();
   barrier();
@@ -83,17 +90,18 @@ template <class T, int D> DEVICE void attention(const Attention &a) {
   UNROLL for (int i = 0; i < steps; i++) ldmatrix(query[i], values + Rows::at(w * 16 + (l & 15), i * 2 + (l >> 4)));
   wait_copies<0>();
   barrier();
-  Rows::load(values, v, a.ldv, begin, span.length);
+  fetch(values, v, a.ldv, begin);
   commit_copies();
 
   // Of a tile of scores a lane has rows l/4 and l/4+8 of the warp's 16, and columns 2(l%4), +1 of each group of 8.
   const u32 key_row = keys + ((l & 7) + (l >> 4 << 3)) * (D * 2), value_row = values + (l & 15) * (D * 2);
   const u32 turn = Rows::turn(l & 7);
-  const int row = span.query + (int)w * 16 + (int)(l >> 2);
+  const int row = query0 + (int)w * 16 + (int)(l >> 2);
   float out[D / 8][4], top[2] = {-infinity(), -infinity()}, sum[2] = {0, 0};
   UNROLL for (int i = 0; i < D / 8; i++) { UNROLL for (int e = 0; e < 4; e++) out[i][e] = 0; }
 
   ROLLED for (int key = begin; key < end; key += KEYS) {
+    if (key + KEYS < end) tile = pages.row(key + KEYS); // before it is waited for
     float s[groups][4];
     UNROLL for (int i = 0; i < groups; i++) { UNROLL for (int e = 0; e < 4; e++) s[i][e] = 0; }
     unroll<steps>([&](auto i) {
@@ -111,7 +119,7 @@ template <class T, int D> DEVICE void attention(const Attention &a) {
       scale = LOG2E;
       score.all<groups>(s, key + (int)(l & 3) * 2 - row);
     }
-    if (key + KEYS > sight.to(span.query) || key < sight.from(last)) {
+    if (key + KEYS > sight.to(query0) || key < sight.from(last)) {
       UNROLL for (int r = 0; r < 2; r++) {
         const int from = sight.from(row + r * 8), to = sight.to(row + r * 8);
         UNROLL for (int i = 0; i < groups; i++) {
@@ -129,7 +137,7 @@ template <class T, int D> DEVICE void attention(const Attention &a) {
       best[r] = max(best[r], shuffle_xor(best[r], 1));
       best[r] = max(best[r], shuffle_xor(best[r], 2));
       base[r] = best[r] == -infinity() ? 0.f : best[r] * scale; // no key seen yet
-      const float keep = ex2(fma(top[r], scale, -base[r]));
+      const float keep = best[r] == top[r] ? 1.f : ex2(fma(top[r], scale, -base[r]));
       top[r] = best[r];
       sum[r] *= keep;
       UNROLL for (int i = 0; i < D / 8; i++) out[i][2 * r] *= keep, out[i][2 * r + 1] *= keep;
@@ -146,7 +154,7 @@ template <class T, int D> DEVICE void attention(const Attention &a) {
 
     wait_copies<0>();
     barrier(); // the values are there, and nobody needs the keys
-    if (key + KEYS < end) Rows::load(keys, k, a.ldk, key + KEYS, span.length);
+    if (key + KEYS < end) fetch(keys, k, a.ldk, key + KEYS);
     commit_copies();
     unroll<steps>([&](auto n) {
       const u32 at = value_row + ((n.v * 2 + (l >> 4) ^ turn) << 4);
@@ -160,7 +168,7 @@ template <class T, int D> DEVICE void attention(const Attention &a) {
     });
     wait_copies<0>();
     barrier(); // the next keys are there, and nobody needs the values
-    if (key + KEYS < end) Rows::load(values, v, a.ldv, key + KEYS, span.length);
+    if (key + KEYS < end) fetch(values, v, a.ldv, key + KEYS);
     commit_copies();
   }
 
@@ -198,10 +206,20 @@ KERNEL __launch_bounds__(THREADS, 3) attention_f16_64(const Attention a) { atten
 KERNEL __launch_bounds__(THREADS, 2) attention_f16_80(const Attention a) { attention<f16, 80>(a); }
 KERNEL __launch_bounds__(THREADS, 2) attention_f16_96(const Attention a) { attention<f16, 96>(a); }
 KERNEL __launch_bounds__(THREADS, 2) attention_f16_128(const Attention a) { attention<f16, 128>(a); }
+KERNEL __launch_bounds__(THREADS, 3) paged_f16_32(const Attention a) { attention<f16, 32, true>(a); }
+KERNEL __launch_bounds__(THREADS, 3) paged_f16_64(const Attention a) { attention<f16, 64, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_f16_80(const Attention a) { attention<f16, 80, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_f16_96(const Attention a) { attention<f16, 96, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_f16_128(const Attention a) { attention<f16, 128, true>(a); }
 #if __CUDA_ARCH__ >= 800
 KERNEL __launch_bounds__(THREADS, 3) attention_bf16_32(const Attention a) { attention<bf16, 32>(a); }
 KERNEL __launch_bounds__(THREADS, 3) attention_bf16_64(const Attention a) { attention<bf16, 64>(a); }
 KERNEL __launch_bounds__(THREADS, 2) attention_bf16_80(const Attention a) { attention<bf16, 80>(a); }
 KERNEL __launch_bounds__(THREADS, 2) attention_bf16_96(const Attention a) { attention<bf16, 96>(a); }
 KERNEL __launch_bounds__(THREADS, 2) attention_bf16_128(const Attention a) { attention<bf16, 128>(a); }
+KERNEL __launch_bounds__(THREADS, 3) paged_bf16_32(const Attention a) { attention<bf16, 32, true>(a); }
+KERNEL __launch_bounds__(THREADS, 3) paged_bf16_64(const Attention a) { attention<bf16, 64, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_bf16_80(const Attention a) { attention<bf16, 80, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_bf16_96(const Attention a) { attention<bf16, 96, true>(a); }
+KERNEL __launch_bounds__(THREADS, 2) paged_bf16_128(const Attention a) { attention<bf16, 128, true>(a); }
 #endif

@@ -9,6 +9,7 @@ constexpr int KEYS = 64; // of a tile, counted from the sequence's first key
 // those from cum[i]/N + i on, which are never fewer than it has tiles; one more at most, and that one has nothing to do.
 // With a causal mask the last tile, which has the most keys, comes first.
 template <int N> struct Span {
+  int sequence;
   int first, length; // of the sequence, in rows
   int query;         // of the block's first, within the sequence
 
@@ -20,6 +21,7 @@ template <int N> struct Span {
       if (a.cum[mid] / N + mid <= b) lo = mid;
       else hi = mid - 1;
     }
+    sequence = lo;
     first = a.cum[lo];
     length = a.cum[lo + 1] - first;
     const int tile = b - (first / N + lo);
@@ -28,7 +30,35 @@ template <int N> struct Span {
   DEVICE bool empty() const { return query < 0 || query >= length; }
 };
 
-// Sight is the rule by which query i sees key j: from(i) <= j < to(i).
+// Pages say where a sequence's keys and values lie, a tile at a time: in the packed rows themselves, or in the blocks of a
+// cache, which are as long as a tile.
+template <bool Paged> struct Pages {
+  int past = 0; // rows in front of the queries'
+  const int *table;
+  int columns, blocks, step; // step: rows of a block, those of all heads
+
+  DEVICE Pages(const Attention &a, int sequence) {
+    if constexpr (Paged) {
+      table = a.table + (i64)sequence * a.ldt;
+      columns = a.columns, blocks = a.blocks, step = a.kvheads * KEYS;
+      past = min(max(a.past[sequence], 0), columns * KEYS);
+    }
+  }
+  // row is that of the tile's first key, in rows of k and v from the first of the head; -1 is none.
+  DEVICE i64 row(int key) const {
+    if constexpr (!Paged) return key;
+    if (key >= columns * KEYS) return -1;
+    const int b = table[key / KEYS];
+    return (u32)b < (u32)blocks ? (i64)b * step : -1;
+  }
+  // head is the first row of a head of k or v, first that of the sequence among packed rows.
+  template <class T> static DEVICE const T *head(const void *m, int first, int ld, int head, int dim) {
+    if constexpr (Paged) return (const T *)m + (i64)head * KEYS * ld;
+    else return (const T *)m + (i64)first * ld + (i64)head * dim;
+  }
+};
+
+// Sight is the rule by which query i sees key j: from(i) <= j < to(i), both counted from the sequence's first key.
 struct Sight {
   int length, window; // window 0: none
   bool causal;
@@ -48,10 +78,11 @@ struct Score {
     if (a.bias) bias = a.bias + (i64)head * (2 * reach + 1) + reach;
   }
   DEVICE bool plain() const { return cap == 0 && !bias; }
-  DEVICE float operator()(float dot, int offset) const {
+  // operator() is that of a query which is further heads behind the head.
+  DEVICE float operator()(float dot, int offset, int further = 0) const {
     float s = dot * scale;
     if (cap != 0) s = soft_cap(s, cap);
-    if (bias) s += bias[max(-reach, min(reach, offset))];
+    if (bias) s += bias[(i64)further * (2 * reach + 1) + max(-reach, min(reach, offset))];
     return s;
   }
   // all does so for the dots of a lane's accumulators, of which the first is offset keys behind its query.

@@ -1,6 +1,6 @@
 // Norms of rows, and embeddings that end in one.
 //
-//   norm_{x}_{y}    y = n(x + r)                        LayerNorm, RMSNorm or L2Norm over [rows, width]
+//   norm_{x}_{y}    y = n(x + r), or y += it            LayerNorm, RMSNorm or L2Norm over [rows, width]
 //   embed_{t}_{y}   y = n(scale·word[id] + position[pos] + type)
 //
 // A row belongs to a team: one warp up to 1,024 columns, else the whole block. Thread i of a team has columns 4i to 4i+3,
@@ -77,6 +77,7 @@ struct Affine {
   const float *w, *b;
   int width, kind;
   float eps;
+  bool add; // to what y holds
 
   DEVICE int first_pass() const { return kind == LAYER_NORM ? MEAN : kind == NORM_NONE ? WRITE : SQUARES; }
   // inverse is the factor of a deviation, given the sum of the deviations' squares.
@@ -106,6 +107,7 @@ struct Affine {
 };
 
 DEVICE float add4(float s, float4 v) { return s + ((v.x + v.y) + (v.z + v.w)); }
+DEVICE float4 sum4(float4 a, float4 b) { return float4{a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
 DEVICE float square4(float s, float4 v, float mean) {
   const float x = v.x - mean, y = v.y - mean, z = v.z - mean, w = v.w - mean;
   return fma(w, w, fma(z, z, fma(y, y, fma(x, x, s))));
@@ -139,7 +141,11 @@ DEVICE void by_vectors(const Sum<T, Tables> &x, const Affine &n, Y *y, int first
       if (pass == WRITE) {
         UNROLL for (int i = 0; i < HELD; i++) {
           const int c = p + i * team;
-          if (c < chunks) store4(y + 4 * c, n.apply(v[i], n.vectors(4 * c), mean, inverse));
+          if (c < chunks) {
+            float4 o = n.apply(v[i], n.vectors(4 * c), mean, inverse);
+            if (n.add) o = sum4(o, unpack<Y>(load<typename Four<Y>::word>(y + 4 * c)));
+            store4(y + 4 * c, o);
+          }
         }
       } else if (pass == MEAN) {
         UNROLL for (int i = 0; i < HELD; i++) s = add4(s, v[i]); // zeros past the end
@@ -163,6 +169,7 @@ DEVICE void by_elements(const Sum<T, Tables> &x, const Affine &n, Y *y, int firs
       const int left = n.width - c;
       if (pass == WRITE) {
         v = n.apply(v, n.elements(c), mean, inverse);
+        if (n.add) v = sum4(v, load4(y, c, n.width));
         y[c] = narrow<Y>(v.x);
         if (left > 1) y[c + 1] = narrow<Y>(v.y);
         if (left > 2) y[c + 2] = narrow<Y>(v.z);
@@ -196,7 +203,7 @@ template <class T, class Y> DEVICE void norm(const Norm &a) {
   const bool aligned = (a.width & 3) == 0 && aligned4(x, a.ldx) && aligned4(r, r ? a.ldr : 0) && aligned4(y, a.ldy) &&
                        aligned4(a.w, 0) && aligned4(a.b, 0);
   const Sum<T, 2> sum = {x + (i64)row * a.ldx, r ? r + (i64)row * a.ldr : nullptr, nullptr, 1.f};
-  norm_row(sum, Affine{a.w, a.b, a.width, a.kind, a.eps}, y + (i64)row * a.ldy, aligned, team, partial);
+  norm_row(sum, Affine{a.w, a.b, a.width, a.kind, a.eps, a.add != 0}, y + (i64)row * a.ldy, aligned, team, partial);
 }
 
 template <class T, class Y> DEVICE void embed(const Embed &a) {
@@ -216,7 +223,7 @@ template <class T, class Y> DEVICE void embed(const Embed &a) {
     const int pos = a.pos[row];
     if ((u32)pos < (u32)a.positions) sum.b = position + (i64)pos * a.ldt;
   }
-  norm_row(sum, Affine{a.w, a.b, a.width, a.kind, a.eps}, y + (i64)row * a.ldy, aligned, team, partial);
+  norm_row(sum, Affine{a.w, a.b, a.width, a.kind, a.eps, false}, y + (i64)row * a.ldy, aligned, team, partial);
 }
 
 KERNEL __launch_bounds__(THREADS, 2) norm_f32_f32(const Norm a) { norm<float, float>(a); }

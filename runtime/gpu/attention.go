@@ -11,7 +11,7 @@ import (
 var fastHeads = []int{32, 64, 80, 96, 128}
 
 // Attention norms and rotates queries and keys into scratch, then runs one kernel over all sequences and heads. It
-// computes in the type of a.Keys where that has 16 bits, else in q's.
+// computes in the type of a.Keys where that has 16 bits, else in q's; over a cache, in the cache's.
 func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *runtime.Attn) runtime.Tensor {
 	const op = "Attention"
 	b.attentionFits(op, q, k, v, s, a)
@@ -19,12 +19,19 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	if a.Keys == runtime.F16 || a.Keys == runtime.BF16 {
 		t = a.Keys
 	}
+	if s.Cache != nil {
+		t = s.Cache.Type
+	}
 	y := b.scratchOf(q.Rows, q.Cols, t, q.Phase())
 	if q.Rows == 0 || q.Cols == 0 || b.idle() {
 		return y
 	}
 	m := b.Mark()
 	defer b.Release(m)
+	if s.Cache != nil {
+		b.attendCached(y, q, k, v, s, a)
+		return y
+	}
 	build := kind{op: "attention_any", x: t, typed: 1}
 	fast := t != runtime.F32 && slices.Contains(fastHeads, a.Dim)
 	if fast {
@@ -43,9 +50,19 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	if fast {
 		q, k, v = b.onLine(q), b.onLine(k), b.onLine(v)
 	}
+	args := b.attentionArgs(y, q, s, a)
+	args.K, args.V, args.LDK, args.LDV = ptr(k), ptr(v), ld(k), ld(v)
+	if f := b.pick(build); f != nil {
+		b.run(f, args.Grid(f.Kernel), kernels.Bytes(&args))
+	}
+	return y
+}
+
+// attentionArgs are all but where the keys and values lie.
+func (b *Backend) attentionArgs(y, q runtime.Tensor, s *runtime.Sequences, a *runtime.Attn) kernels.Attention {
 	args := kernels.Attention{
-		Q: ptr(q), K: ptr(k), V: ptr(v), Y: ptr(y), Cum: ptr(s.Cum), Rows: int32(q.Rows), Sequences: int32(len(s.Lens)),
-		Heads: int32(a.Heads), KVHeads: int32(a.KVHeads), Dim: int32(a.Dim), LDQ: ld(q), LDK: ld(k), LDV: ld(v), LDY: ld(y),
+		Q: ptr(q), Y: ptr(y), Cum: ptr(s.Cum), Rows: int32(q.Rows), Sequences: int32(len(s.Lens)),
+		Heads: int32(a.Heads), KVHeads: int32(a.KVHeads), Dim: int32(a.Dim), LDQ: ld(q), LDY: ld(y),
 		Window: int32(a.Window), Scale: a.Scale, Cap: a.Cap,
 	}
 	if a.Causal {
@@ -54,10 +71,7 @@ func (b *Backend) Attention(q, k, v runtime.Tensor, s *runtime.Sequences, a *run
 	if a.Bias.Rows > 0 {
 		args.Bias, args.Reach = ptr(a.Bias), int32(a.Bias.Cols/2)
 	}
-	if f := b.pick(build); f != nil {
-		b.run(f, args.Grid(f.Kernel), kernels.Bytes(&args))
-	}
-	return y
+	return args
 }
 
 // typed is x in type t.
@@ -108,8 +122,6 @@ func (b *Backend) attentionFits(op string, q, k, v runtime.Tensor, s *runtime.Se
 	switch {
 	case s.Keys != nil || s.KeyOf.Rows > 0:
 		fail(op, "keys of other sequences")
-	case s.Cache != nil:
-		fail(op, "a cache")
 	case s.Map.Rows > 0 || a.Pad.Rows > 0:
 		fail(op, "row indirection")
 	case a.PosK.Rows > 0 || a.PosQ.Rows > 0 || a.Delta.Rows > 0:
@@ -124,6 +136,9 @@ func (b *Backend) attentionFits(op string, q, k, v runtime.Tensor, s *runtime.Se
 		fail(op, "window %d", a.Window)
 	case a.Heads > 65535:
 		fail(op, "%d heads", a.Heads)
+	}
+	if s.Cache != nil {
+		b.cacheFits(op, s, a)
 	}
 	if a.Rotary > 0 {
 		if a.Rotary > len(s.Angles) {

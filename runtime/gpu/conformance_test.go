@@ -49,6 +49,7 @@ func TestConformance(t *testing.T) {
 				New:    func(t testing.TB) runtime.Backend { return emulated(t, target, emu.Options{Workers: 1}, Options{}) },
 				DTypes: dtypes,
 				Quick:  true,
+				Decode: true, Unchecked: true,
 			})
 		})
 	}

@@ -42,11 +42,17 @@ type Backend struct {
 	processors int
 
 	stack    runtime.Stack
-	scratch  atomic.Int64 // bytes
+	steps    runtime.Stack // of recorded steps, in place of stack while one is played
+	scratch  atomic.Int64  // bytes
 	weights  atomic.Int64
 	filled   atomic.Int64 // of weights, what tensors take
 	used     atomic.Int64 // of scratch, what tensors take
+	caches   atomic.Int64
+	arenas   atomic.Int64
 	staging  staging
+	landings landings
+	recorded *recording // while a stream notes a step
+	meeting  counters
 	shadows  []shadow
 	launcher launcher
 	pace     pace
@@ -85,7 +91,8 @@ func New(c cuda.Context, o Options) (_ *Backend, err error) {
 		Name:   fmt.Sprintf("%s, compute capability %d.%d, %d GiB", p.Name, p.Major, p.Minor, (p.TotalBytes+1<<29)>>30),
 		Device: cmp.Or(o.Name, fmt.Sprintf("cuda:%d", p.Ordinal)), Memory: p.TotalBytes,
 		// Enough rows that the tiles of a BERT-sized product fill every multiprocessor a few times.
-		BatchTokens: max(2048, 128*p.Multiprocessors), CacheBlock: 64,
+		BatchTokens: max(2048, 128*p.Multiprocessors),
+		CacheBlock:  cacheBlock, Buckets: []int{1, 2, 4, 8, 16, 32, 48, 64}, Behind: true,
 	}
 	if b.stream, err = c.NewStream(); err != nil {
 		return nil, err
@@ -95,6 +102,7 @@ func New(c cuda.Context, o Options) (_ *Backend, err error) {
 		b.products = newChooser(o.Products, o.Force)
 	}
 	b.stack.Alloc, b.stack.Free = b.alloc, b.free
+	b.steps.Alloc, b.steps.Free = b.alloc, b.free
 	if o.Poison {
 		b.stack.Poison = func(addr uintptr, bytes int64) {
 			if b.failed.Load() != nil {
@@ -107,6 +115,7 @@ func New(c cuda.Context, o Options) (_ *Backend, err error) {
 			const nan = 0x7fc00000
 			b.check(c.Memset32(cuda.Ptr(addr), nan, bytes/4, b.stream))
 		}
+		b.steps.Poison = b.stack.Poison
 	}
 	if err := errors.Join(b.staging.open(b), b.pace.open(b)); err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -129,7 +138,14 @@ func (b *Backend) Prepare() error {
 	return nil
 }
 
-func (b *Backend) Props() runtime.Props { return b.props }
+// Props says of the memory that is free now that a cache may take nine tenths: the rest is for scratch.
+func (b *Backend) Props() runtime.Props {
+	p := b.props
+	if free, _, err := b.context.MemInfo(); err == nil {
+		p.CacheMemory = free / 10 * 9
+	}
+	return p
+}
 
 // Precision: "auto" computes in bfloat16, or in float16 where the checkpoint is float16 or the GPU multiplies no bfloat16
 // (before compute capability 8.0); sums, norms and softmax are float32 in any case. The residual stream is float32.
@@ -244,16 +260,18 @@ func (b *Backend) Sync() error {
 	return nil
 }
 
-// Ledger counts weights and scratch; page-locked staging memory of the host is not device memory.
+// Ledger does not count page-locked memory of the host: it is not device memory.
 func (b *Backend) Ledger() runtime.Ledger {
-	return runtime.Ledger{Weights: b.weights.Load(), Scratch: b.scratch.Load()}
+	return runtime.Ledger{Weights: b.weights.Load(), Scratch: b.scratch.Load(), Cache: b.caches.Load(), Arena: b.arenas.Load()}
 }
 
 // Launches are how often each kernel was launched.
 func (b *Backend) Launches() map[string]int64 { return b.launcher.counts() }
 
 // Allocated is the bytes that tensors take at this moment, of those of the Ledger.
-func (b *Backend) Allocated() int64 { return b.filled.Load() + b.used.Load() }
+func (b *Backend) Allocated() int64 {
+	return b.filled.Load() + b.used.Load() + b.caches.Load() + b.arenas.Load()
+}
 
 // Close frees everything but what Loaders hold, which their owners close.
 func (b *Backend) Close() error {
@@ -265,12 +283,14 @@ func (b *Backend) Close() error {
 		b.wait()
 	}
 	b.stack.Close()
+	b.steps.Close()
+	b.meeting.close(b)
 	b.shadows = nil
 	if err := b.Err(); err != nil {
 		b.scratch.Store(0) // it went with the device
 		return nil
 	}
-	errs := []error{b.products.close(), b.pace.close(b), b.staging.close(b), b.launcher.close(b)}
+	errs := []error{b.products.close(), b.pace.close(b), b.staging.close(b), b.landings.close(b), b.launcher.close(b)}
 	if b.stream != 0 {
 		errs = append(errs, b.context.DestroyStream(b.stream))
 	}

@@ -151,7 +151,9 @@ func (b *Backend) run(k *kernel, grid [3]uint32, args []byte, maps ...*cuda.Tens
 	if k == nil || b.idle() || grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
 		return
 	}
-	b.pace.launching(b)
+	if b.recorded == nil {
+		b.pace.launching(b)
+	}
 	l := &b.launcher.launch
 	l.Function, l.Grid, l.Block = k.function, grid, [3]uint32{uint32(k.Threads), 1, 1}
 	l.Shared, l.Stream, l.Dependent = uint32(k.Shared), b.stream, k.Dependent
@@ -160,7 +162,11 @@ func (b *Backend) run(k *kernel, grid [3]uint32, args []byte, maps ...*cuda.Tens
 	for _, m := range maps {
 		l.Args.TensorMap(m)
 	}
-	if b.check(b.context.Launch(l)) {
+	switch done := b.check(b.context.Launch(l)); {
+	case b.recorded != nil:
+		b.recorded.launches = append(b.recorded.launches, k)
+		return
+	case done:
 		k.count.Add(1)
 	}
 	b.pace.launched(b)

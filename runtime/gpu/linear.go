@@ -151,3 +151,16 @@ func (b *Backend) LinearAddNorm(x, y runtime.Tensor, l *runtime.Linear, n *runti
 	b.product(sum, b.operand(y, w), w, 0)
 	b.normalise(x, x, sum, n, p)
 }
+
+// LinearNormAdd keeps the product in float32.
+func (b *Backend) LinearNormAdd(x, y runtime.Tensor, l *runtime.Linear, n *runtime.Norm) {
+	const op = "LinearNormAdd"
+	w := b.weightsOf(op, y, l)
+	b.residual(op, x, y, w)
+	p := b.normOf(op, n, w.n)
+	m := b.Mark()
+	defer b.Release(m)
+	product := b.scratchOf(x.Rows, x.Cols, runtime.F32, x.Phase())
+	b.product(product, b.operand(y, w), w, 0)
+	b.normed(x, product, runtime.Tensor{}, n, p, true)
+}

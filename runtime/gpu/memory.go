@@ -51,33 +51,47 @@ type shadow struct {
 	values []int32
 }
 
+// remember notes values that are on their way to t: in the shadow that has t's memory, or in a new one.
 func (b *Backend) remember(t runtime.Tensor, values []int32) {
-	if t.Life() == 0 {
+	if t.Life() == 0 || len(values) == 0 {
 		return
 	}
-	b.forget(t)
-	b.shadows = append(b.shadows, shadow{t.Addr(), t.Life(), append([]int32(nil), values...)})
+	if known := b.shadowOf(t); known != nil {
+		for r := range t.Rows {
+			copy(known[r*t.Stride():], values[r*t.Cols:(r+1)*t.Cols])
+		}
+		return
+	}
+	if t.Contiguous() {
+		b.shadows = append(b.shadows, shadow{t.Addr(), t.Life(), append([]int32(nil), values...)})
+	}
 }
 
-func (b *Backend) forget(t runtime.Tensor) {
-	for i := range b.shadows {
-		if b.shadows[i].addr == t.Addr() && b.shadows[i].life == t.Life() {
-			b.shadows[i].values = nil
+// shadowOf are the values from t's first element to its last, rows as far apart as t's; nil if they are not known.
+func (b *Backend) shadowOf(t runtime.Tensor) []int32 {
+	if t.Rows == 0 || t.Cols == 0 || t.DType != runtime.I32 {
+		return nil
+	}
+	n := (t.Rows-1)*t.Stride() + t.Cols
+	for i := len(b.shadows) - 1; i >= 0; i-- {
+		s := &b.shadows[i]
+		if s.life != t.Life() || t.Addr() < s.addr {
+			continue
+		}
+		if at := int(t.Addr()-s.addr) / 4; at+n <= len(s.values) {
+			return s.values[at : at+n]
 		}
 	}
+	return nil
 }
 
 // known are the values of t, if the host uploaded them. Those that the device computed are not known, and kernels read no
 // memory for an index that is out of range.
 func (b *Backend) known(t runtime.Tensor) []int32 {
-	n := t.Rows * t.Cols
-	for i := len(b.shadows) - 1; i >= 0; i-- {
-		s := &b.shadows[i]
-		if s.addr == t.Addr() && s.life == t.Life() && len(s.values) >= n {
-			return s.values[:n]
-		}
+	if !t.Contiguous() {
+		return nil
 	}
-	return nil
+	return b.shadowOf(t)
 }
 
 // Upload stages src in page-locked memory and queues the copy.
@@ -112,9 +126,7 @@ func (b *Backend) Upload(dst runtime.Tensor, src any) {
 				binary.LittleEndian.PutUint32(to[4*i:], uint32(x))
 			}
 		})
-		if dst.Contiguous() {
-			b.remember(dst, s)
-		}
+		b.remember(dst, s)
 	case []uint8:
 		if dst.DType != runtime.U8 {
 			b.mismatch("Upload", dst, src)
@@ -248,6 +260,7 @@ func (s *staging) room(b *Backend, want, least int) []byte {
 
 // upload fills n bytes at dst with what fill writes, a part at a time; from is where in the whole a part begins.
 func (s *staging) upload(b *Backend, dst cuda.Ptr, n int, fill func(to []byte, from int)) {
+	b.unrecorded("Upload")
 	for at := 0; at < n && !b.idle(); {
 		part := s.room(b, n-at, min(n-at, least))
 		if at+len(part) < n {
@@ -261,6 +274,7 @@ func (s *staging) upload(b *Backend, dst cuda.Ptr, n int, fill func(to []byte, f
 
 // download hands n bytes at src to take, a part at a time.
 func (s *staging) download(b *Backend, src cuda.Ptr, n int, take func(from []byte, at int)) {
+	b.unrecorded("Download")
 	for at := 0; at < n && !b.idle(); {
 		part := s.room(b, n-at, min(n-at, least))
 		if at+len(part) < n {

@@ -74,12 +74,20 @@ func (b *Backend) normOf(op string, n *runtime.Norm, width int) *norm {
 
 // normalise is y = n(x + r); r may be absent. y has x's type or, of float32, any.
 func (b *Backend) normalise(y, x, r runtime.Tensor, n *runtime.Norm, p *norm) {
+	b.normed(y, x, r, n, p, false)
+}
+
+// normed is normalise, or y += that.
+func (b *Backend) normed(y, x, r runtime.Tensor, n *runtime.Norm, p *norm, add bool) {
 	if x.Rows == 0 || x.Cols == 0 || b.idle() {
 		return
 	}
 	a := kernels.Norm{
 		X: ptr(x), R: ptr(r), Y: ptr(y), W: p.w, B: p.b, Rows: int32(x.Rows), Width: int32(x.Cols),
 		LDX: ld(x), LDR: ld(r), LDY: ld(y), Kind: int32(n.Kind), Eps: n.Eps,
+	}
+	if add {
+		a.Add = 1
 	}
 	if k := b.pick(kind{op: "norm", x: x.DType, y: y.DType, typed: 2}); k != nil {
 		b.run(k, a.Grid(k.Kernel), kernels.Bytes(&a))
@@ -127,7 +135,11 @@ func (b *Backend) Embed(ids runtime.Tensor, s *runtime.Sequences, tab *runtime.T
 		p := b.normOf(op, n, tab.Width)
 		a.W, a.B, a.Kind, a.Eps = p.w, p.b, int32(n.Kind), n.Eps
 	}
-	y := b.scratchOf(ids.Rows, tab.Width, t.out, ids.Phase())
+	phase := ids.Phase()
+	if s != nil && s.Phase == runtime.Decode {
+		phase = runtime.Decode
+	}
+	y := b.scratchOf(ids.Rows, tab.Width, t.out, phase)
 	if ids.Rows == 0 || b.idle() {
 		return y
 	}
