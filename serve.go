@@ -217,12 +217,14 @@ func (h *house) live(ctx context.Context, ready func()) int {
 		slog.Error("the listener ended", "error", err)
 		code = exitStart
 	case err := <-h.worked:
-		slog.Error("the worker ended", "error", err)
 		code = exitStart
 		var lost runtime.DeviceError
-		if errors.As(err, &lost) { // clients and probes read why for a moment; then whoever watches starts the process again
+		if errors.As(err, &lost) {
 			h.server.SetPhase(http.DeviceLost)
 			code = exitDevice
+		}
+		slog.Error("the worker ended", "error", err)
+		if code == exitDevice { // clients and probes read why for a moment; then whoever watches starts the process again
 			select {
 			case <-ctx.Done():
 			case <-time.After(lostTime):
